@@ -1,0 +1,60 @@
+"""Folders of photos in, arrays out.
+
+Readers find the photos, masks and splits of an MVTec tree, a plain folder or a manifest; images
+decode any file or say why not; framing fits any size into the network's square and back; splits
+keep the test photos away from learning; check lists what is wrong with a dataset; writers make one.
+"""
+
+from blemish.data.check import Report, check
+from blemish.data.framing import (
+    Frame,
+    blend_tiles,
+    cut_tile,
+    frame,
+    letterbox,
+    shrink_mask,
+    tile_windows,
+)
+from blemish.data.images import (
+    IMAGE_EXTENSIONS,
+    MAX_PIXELS,
+    encode_png,
+    read_image,
+    read_mask,
+    write_png,
+)
+from blemish.data.listing import Problem, natural_key
+from blemish.data.readers import Dataset, read_dataset, read_sample
+from blemish.data.splits import Split, first_third, hold_out, read_split, refuse_test, write_split
+from blemish.data.writers import append_manifest, write_sample
+
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "MAX_PIXELS",
+    "Dataset",
+    "Frame",
+    "Problem",
+    "Report",
+    "Split",
+    "append_manifest",
+    "blend_tiles",
+    "check",
+    "cut_tile",
+    "encode_png",
+    "first_third",
+    "frame",
+    "hold_out",
+    "letterbox",
+    "natural_key",
+    "read_dataset",
+    "read_image",
+    "read_mask",
+    "read_sample",
+    "read_split",
+    "refuse_test",
+    "shrink_mask",
+    "tile_windows",
+    "write_png",
+    "write_sample",
+    "write_split",
+]

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blemish.data.check import check
+from blemish.data.images import read_image
+from blemish.data.readers import read_dataset
+from blemish.errors import ImageError
+
+
+@pytest.fixture
+def clean(tmp_path, paint, spot):
+    """A small dataset with nothing wrong."""
+    for number in range(10):
+        paint(f"train/good/{number}.png")
+    paint("test/good/a.png")
+    for number in range(2):
+        paint(f"test/crack/{number}.png")
+        paint(f"ground_truth/crack/{number}_mask.png", spot)
+    return tmp_path
+
+
+def only_problem(report):
+    assert len(report.problems) == 1, report.problems
+    assert report.problems[0].fix
+    return report.problems[0]
+
+
+def test_a_clean_dataset_has_no_problems_and_is_counted(clean):
+    report = check(clean)
+    assert report.ok
+    assert report.problems == ()
+    assert report.counts == {"train": {"good": 10}, "test": {"crack": 2, "good": 1}}
+    assert report.sizes == {(40, 48): 13}
+    assert json.loads(json.dumps(report.summary()))["sizes"] == {"48x40": 13}
+
+
+def test_an_unreadable_photo_is_an_error(clean):
+    (clean / "train/good/x.png").write_bytes((clean / "train/good/1.png").read_bytes()[:200])
+    problem = only_problem(check(clean))
+    assert (problem.severity, problem.file.name) == ("error", "x.png")
+    assert "truncated" in problem.what
+
+
+def test_a_mask_without_an_image_is_an_error_that_reading_survives(clean, paint, spot):
+    paint("ground_truth/crack/9_mask.png", spot)
+    report = check(clean)
+    assert "mask without an image" in only_problem(report).what
+    assert not report.ok
+    assert len(read_dataset(clean).records) == 13
+
+
+def test_masks_of_a_type_without_photos_are_errors(clean, paint, spot):
+    paint("ground_truth/hole/1_mask.png", spot)
+    paint("ground_truth/flat.png", spot)
+    assert [p.file.name for p in check(clean).problems] == ["flat.png", "1_mask.png"]
+
+
+def test_a_photo_without_its_mask_is_an_error(clean):
+    (clean / "ground_truth/crack/1_mask.png").unlink()
+    assert "has no mask" in only_problem(check(clean)).what
+
+
+def test_a_type_without_masks_is_a_warning(clean):
+    shutil.rmtree(clean / "ground_truth")
+    report = check(clean)
+    assert report.ok
+    assert "2 photos of crack have no mask" in only_problem(report).what
+    assert check(clean, masks="none").problems == ()
+
+
+@pytest.mark.parametrize(
+    ("mask", "what"),
+    [(np.zeros((40, 48), np.uint8), "is empty"), (np.ones((48, 40), np.uint8), "expected 48x40")],
+)
+def test_an_empty_or_misfit_mask_is_an_error(clean, paint, mask, what):
+    paint("ground_truth/crack/1_mask.png", mask)
+    report = check(clean)
+    assert what in only_problem(report).what
+    assert not report.ok
+
+
+def test_the_same_pixels_in_train_and_test_are_an_error_whatever_the_file(clean):
+    Image.fromarray(read_image(clean / "train/good/3.png")).save(clean / "test/good/b.bmp")
+    report = check(clean)
+    assert "same pixels" in only_problem(report).what
+    assert "3.png" in only_problem(report).what
+    assert not report.ok
+
+
+@pytest.mark.parametrize("quality", [60, 95])
+def test_a_photo_saved_again_in_the_other_split_is_a_warning(clean, quality):
+    large = Image.fromarray(read_image(clean / "train/good/3.png")).resize((480, 400))
+    large.save(clean / "train/good/3.png")
+    large.save(clean / "test/good/b.jpg", quality=quality)
+    problem = only_problem(check(clean))
+    assert problem.severity == "warning"
+    assert "nearly the same" in problem.what
+    assert "3.png" in problem.what
+
+
+def test_too_few_good_photos_are_an_error(clean):
+    (clean / "train/good/9.png").unlink()
+    report = check(clean)
+    assert "9 readable good photos" in only_problem(report).what
+    assert not report.ok
+
+
+def test_odd_photos_and_left_out_files_are_warnings(clean, paint):
+    paint("train/good/tiny.png", np.uint8([[1, 2], [3, 4]]))
+    paint("train/good/long.png", np.uint8(np.arange(40 * 400).reshape(40, 400) % 251))
+    paint("train/good/black.png", np.zeros((40, 48), np.uint8))
+    (clean / "train/good/IMG_1").write_text("no extension")
+    report = check(clean)
+    assert report.ok
+    found = {p.file.name: p.what for p in report.problems}
+    assert "under 32 pixels" in found["tiny.png"]
+    assert "times as long" in found["long.png"]
+    assert "one colour" in found["black.png"]
+    assert "left out" in found["IMG_1"]
+
+
+def test_a_bad_manifest_is_reported_line_by_line(tmp_path, paint):
+    for number in range(10):
+        paint(f"{number}.png")
+    lines = [f'{{"image": "{n}.png"}}' for n in range(10)] + ["{", '{"image": "../x.png"}']
+    (tmp_path / "manifest.jsonl").write_text("\n".join(lines))
+    report = check(tmp_path)
+    assert [p.what.split(": ")[0].split()[-1] for p in report.problems] == ["11", "12"]
+    assert report.counts == {"train": {"good": 10}}
+
+
+@pytest.mark.parametrize("name", ["absent", "empty"])
+def test_a_path_without_photos_is_one_error(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    report = check(tmp_path / name)
+    assert only_problem(report).severity == "error"
+    assert not report.ok
+
+
+def test_a_name_that_is_no_text_is_reported_in_printable_words(clean):
+    shutil.copy(clean / "test/good/a.png", os.fsencode(clean) + b"/train/good/\xff.png")
+    problem = only_problem(check(clean))
+    assert "not valid UTF-8" in problem.what
+    assert json.dumps(check(clean).summary(), ensure_ascii=False).encode()
+
+
+def test_a_folder_of_odd_files_gives_a_result_or_an_error_for_each(tmp_path, paint):
+    folder = tmp_path / "good"
+    photo = Image.fromarray(read_image(paint("good/plain.png")))
+    whole = (folder / "plain.png").read_bytes()
+    grey = np.uint16(np.arange(1920).reshape(40, 48) * 30)
+    readable = {"plain.png"}
+    for name, picture, options in [
+        ("cmyk.jpg", photo.convert("CMYK"), {}),
+        ("cmyk.tif", photo.convert("CMYK"), {}),
+        ("palette.png", photo.convert("P"), {}),
+        ("bilevel.tif", photo.convert("1"), {}),
+        ("grey alpha.png", photo.convert("LA"), {}),
+        ("rgba.webp", photo.convert("RGBA"), {}),
+        ("deep.png", Image.fromarray(grey), {}),
+        ("deep.tif", Image.fromarray(grey), {}),
+        ("float.tif", Image.fromarray(np.float32(grey / 65535)), {}),
+        ("animated.gif", photo, {"save_all": True, "append_images": [photo.rotate(90)]}),
+        ("pages.tif", photo, {"save_all": True, "append_images": [photo.rotate(90)]}),
+        ("one.png", Image.new("L", (1, 1), 3), {}),
+        ("endless.png", Image.new("L", (20_000, 20)), {}),
+        ("größe 写真 📷.png", photo, {}),
+        ("UPPER.JPG", photo, {}),
+        ("progressive.jpg", photo, {"progressive": True}),
+        ("lossy.jp2", photo, {}),
+    ]:
+        picture.save(folder / name, **options)
+        readable.add(name)
+    for orientation in range(12):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        photo.save(folder / f"turned {orientation}.jpg", exif=exif)
+        readable.add(f"turned {orientation}.jpg")
+    for share in range(1, 10):
+        (folder / f"cut {share}.png").write_bytes(whole[: len(whole) * share // 10])
+    (folder / "nothing.png").touch()
+    (folder / "text.jpg").write_text("hello")
+    (folder / "zip.png").write_bytes(b"PK\x03\x04" + bytes(40))
+    (folder / "zeros.tif").write_bytes(bytes(5000))
+    (folder / "header.png").write_bytes(whole[:8])
+    os.mkfifo(folder / "pipe.png")
+    (folder / "dangling.png").symlink_to(tmp_path / "nowhere.png")
+    paint("dent/1.png")
+
+    good = [r for r in read_dataset(tmp_path).records if r.is_good]
+    assert len(good) == len(list(folder.iterdir()))
+    fine = set()
+    for record in good:
+        try:
+            fine.add(record.image.name)
+            assert read_image(record.image).ndim == 3
+        except ImageError:
+            fine.discard(record.image.name)
+    assert fine == readable
+    errors = {p.file.name for p in check(tmp_path).problems if p.severity == "error"}
+    assert {r.image.name for r in good} - readable <= errors
