@@ -1,0 +1,85 @@
+"""How far a metric would move with another draw of the same kind of photos."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.errors import ConfigError
+from blemish.metrics.ranking import Ranking
+
+Metric = Callable[[npt.NDArray[np.floating[Any]], npt.NDArray[np.bool_]], float]
+
+
+class Interval(NamedTuple):
+    """The two ends of a confidence interval; NaNs where the metric is undefined."""
+
+    low: float
+    high: float
+
+
+def bootstrap(
+    metric: Metric,
+    scores: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    rng: np.random.Generator,
+    *,
+    repeats: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """Return the percentile bootstrap interval of an image-level metric (Efron 1979).
+
+    Stratified: every repeat draws, with replacement, as many good and as many defective images as
+    there are, so that no repeat loses a class. metric: a function of scores and labels such as
+    `auroc`; scores: (n,); labels: (n,), 1 = defect; level: the share of repeats inside.
+
+    Raises:
+        ConfigError: `repeats` is below 1, or `level` is outside (0, 1).
+        BlemishError: scores or labels are malformed.
+    """
+    if repeats < 1 or not 0 < level < 1:
+        raise ConfigError(
+            f"expected at least 1 repeat and a level between 0 and 1, got {repeats} and {level}",
+            hint="1000 repeats at level 0.95 are customary",
+        )
+    ranking = Ranking.of(scores, labels)
+    if not ranking.defined:
+        return Interval(float("nan"), float("nan"))
+    truth = np.repeat([False, True], [len(ranking.normal), len(ranking.defect)])
+    values = np.empty(repeats)
+    for repeat in range(repeats):
+        normal = rng.choice(ranking.normal, len(ranking.normal))
+        defect = rng.choice(ranking.defect, len(ranking.defect))
+        values[repeat] = metric(np.concatenate([normal, defect]), truth)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def wilson(hits: int, trials: int, *, level: float = 0.95) -> Interval:
+    """Return the score interval of a share, hits / trials, in [0, 1] (Wilson 1927).
+
+        (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+
+    Holds at 0 and at all hits too. NaNs without a trial.
+
+    Raises:
+        ConfigError: `level` is outside (0, 1), or hits are not within 0 and trials.
+    """
+    if not 0 <= hits <= trials or not 0 < level < 1:
+        raise ConfigError(
+            f"expected 0 <= hits <= trials and a level between 0 and 1, "
+            f"got {hits} of {trials} at {level}",
+            hint="count the hits among the trials; level 0.95 is customary",
+        )
+    if trials == 0:
+        return Interval(float("nan"), float("nan"))
+    share, z = hits / trials, NormalDist().inv_cdf((1 + level) / 2)
+    centre = share + z * z / (2 * trials)
+    spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
+    scale = 1 + z * z / trials
+    return Interval(max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))

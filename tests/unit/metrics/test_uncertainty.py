@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from blemish.errors import ConfigError
+from blemish.metrics import Interval, auroc, bootstrap, f1_max, wilson
+
+
+def drawn(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.arange(count) % 2 == 0
+    return rng.standard_normal(count) + labels, labels
+
+
+def test_every_repeat_has_as_many_of_each_class_as_the_data() -> None:
+    def share(scores: np.ndarray, labels: np.ndarray) -> float:
+        assert (scores[labels] > 0).all()
+        assert (scores[~labels] < 0).all()
+        return float(labels.sum())
+
+    scores, labels = [-1.0, -2.0, -3.0, 5.0], [0, 0, 0, 1]
+    assert bootstrap(share, scores, labels, np.random.default_rng(0), repeats=20) == (1, 1)
+
+
+def test_the_interval_of_a_mean_has_the_width_that_theory_gives() -> None:
+    def mean_of_defects(scores: np.ndarray, labels: np.ndarray) -> float:
+        return float(scores[labels].mean())
+
+    scores, labels = drawn(np.random.default_rng(1), 800)
+    low, high = bootstrap(mean_of_defects, scores, labels, np.random.default_rng(2), repeats=2000)
+    error = scores[labels].std() / math.sqrt(labels.sum())
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.08)
+    assert (low + high) / 2 == pytest.approx(scores[labels].mean(), abs=0.2 * error)
+
+
+def test_the_interval_of_auroc_agrees_with_hanley_and_mcneil() -> None:
+    scores, labels = drawn(np.random.default_rng(3), 400)
+    area = auroc(scores, labels)
+    low, high = bootstrap(auroc, scores, labels, np.random.default_rng(4))
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + 199 * (first - area**2) + 199 * (second - area**2)
+    assert high - low == pytest.approx(2 * 1.96 * math.sqrt(variance) / 200, rel=0.15)
+    assert low < area < high
+
+
+def test_the_same_stream_gives_the_same_interval() -> None:
+    scores, labels = drawn(np.random.default_rng(5), 60)
+    first = bootstrap(auroc, scores, labels, np.random.default_rng(6), repeats=50)
+    again = bootstrap(auroc, scores, labels, np.random.default_rng(6), repeats=50)
+    other = bootstrap(auroc, scores, labels, np.random.default_rng(7), repeats=50)
+    assert first == again != other
+
+
+def test_a_perfect_detector_has_an_interval_of_one_point() -> None:
+    def best(scores: np.ndarray, labels: np.ndarray) -> float:
+        return f1_max(scores, labels).value
+
+    scores, labels = [0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1]
+    assert bootstrap(best, scores, labels, np.random.default_rng(0), repeats=30) == Interval(1, 1)
+
+
+def test_with_one_class_only_the_interval_is_undefined() -> None:
+    assert all(map(math.isnan, bootstrap(auroc, [1.0, 2.0], [1, 1], np.random.default_rng(0))))
+
+
+@pytest.mark.parametrize("arguments", [{"repeats": 0}, {"level": 1.0}, {"level": 0.0}])
+def test_an_impossible_interval_is_refused(arguments: dict) -> None:
+    with pytest.raises(ConfigError, match="repeat"):
+        bootstrap(auroc, [1.0, 2.0], [0, 1], np.random.default_rng(0), **arguments)
+
+
+@pytest.mark.parametrize(("hits", "trials"), [(0, 12), (7, 190), (301, 388), (5, 5)])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_the_interval_of_a_share_equals_scipy(hits: int, trials: int, level: float) -> None:
+    expected = binomtest(hits, trials).proportion_ci(level, method="wilson")
+    assert wilson(hits, trials, level=level) == pytest.approx((expected.low, expected.high))
+
+
+def test_without_a_trial_the_interval_of_a_share_is_undefined() -> None:
+    assert all(map(math.isnan, wilson(0, 0)))
+
+
+@pytest.mark.parametrize(("hits", "trials"), [(3, 2), (-1, 2)])
+def test_more_hits_than_trials_are_refused(hits: int, trials: int) -> None:
+    with pytest.raises(ConfigError, match="hits"):
+        wilson(hits, trials)
