@@ -1,0 +1,8 @@
+"""The networks: what they compute, not how they are trained."""
+
+from blemish.networks.comparator import Comparator
+from blemish.networks.denoiser import Denoiser
+from blemish.networks.encoder import LiteEncoder
+from blemish.networks.segmenter import UNetSegmenter
+
+__all__ = ["Comparator", "Denoiser", "LiteEncoder", "UNetSegmenter"]
