@@ -1,0 +1,7 @@
+"""DiffusionAD: good photos in, a calibrated inspector out."""
+
+from blemish.detection.calibration import Calibration
+from blemish.detection.detector import Detector
+from blemish.detection.trainer import train
+
+__all__ = ["Calibration", "Detector", "train"]

@@ -1,0 +1,111 @@
+"""Photos as the networks see them: squares of one size, kept in memory while they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.config import DataConfig, InspectorConfig, SynthesisConfig
+from blemish.data import cut_tile, letterbox, read_sample, tile_windows
+from blemish.records import Record
+from blemish.synthesis import foreground, product_kind
+
+Square = npt.NDArray[np.uint8]
+Plane = npt.NDArray[np.bool_]
+
+_LOOK_AT = 16
+_CACHED_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One square of a photo.
+
+    image: uint8 (S, S, 3). valid: bool (S, S), False on padding. allowed: bool (S, S), where a drawn
+    defect may lie.
+    """
+
+    image: Square
+    valid: Plane
+    allowed: Plane
+
+
+class Photos:
+    """Random access to good photos as squares; the same index and stream give the same square."""
+
+    def __init__(self, records: Sequence[Record], settings: InspectorConfig) -> None:
+        """`settings`: with the kind of product decided."""
+        self.records = tuple(records)
+        self.config = config = settings.data
+        self.kind = settings.synthesis.kind
+        bytes_each = 5 * config.size**2 * (1 if config.framing == "letterbox" else 4)
+        self._whole = lru_cache(maxsize=max(1, _CACHED_BYTES // bytes_each))(self._read)
+
+    def __len__(self) -> int:
+        """Return the number of photos."""
+        return len(self.records)
+
+    def warm(self) -> None:
+        """Read the photos now, so that worker processes share one copy."""
+        for index in range(min(len(self.records), self._whole.cache_info().maxsize or 0)):
+            self._whole(index)
+
+    def view(self, index: int, rng: np.random.Generator) -> View:
+        """Return the photo's square; of a tiled photo a random window."""
+        whole = self._whole(index)
+        if self.config.framing == "letterbox":
+            return whole
+        size = self.config.size
+        height, width = whole.image.shape[:2]
+        top = int(rng.integers(max(0, height - size) + 1))
+        left = int(rng.integers(max(0, width - size) + 1))
+        return _window(whole, (top, left), size)
+
+    def views(self, index: int) -> list[View]:
+        """Return all squares of the photo: one, or the tiles that cover it."""
+        whole = self._whole(index)
+        if self.config.framing == "letterbox":
+            return [whole]
+        windows = tiles(whole.image.shape[0], whole.image.shape[1], self.config)
+        return [_window(whole, window, self.config.size) for window in windows]
+
+    def _read(self, index: int) -> View:
+        image = read_sample(self.records[index]).image
+        if self.config.framing == "letterbox":
+            square, frame = letterbox(image, self.config.size)
+            image, valid = square, frame.valid()
+        else:
+            valid = np.ones(image.shape[:2], np.bool_)
+        return View(image, valid, valid & foreground(image) if self.kind == "object" else valid)
+
+
+def tiles(height: int, width: int, config: DataConfig) -> list[tuple[int, int]]:
+    """Return the corners of the overlapping tiles that cover a photo of this size."""
+    return tile_windows(height, width, config.size, round(config.overlap * config.size))
+
+
+def settled(config: SynthesisConfig, records: Sequence[Record]) -> SynthesisConfig:
+    """Return the settings with every `auto` decided by a look at some of the good photos."""
+    step = max(1, len(records) // _LOOK_AT)
+    images = [read_sample(record).image for record in records[::step][:_LOOK_AT]]
+    decided: dict[str, object] = {}
+    if config.kind == "auto":
+        decided["kind"] = product_kind(images)
+    if config.monochrome == "auto":
+        decided["monochrome"] = all(np.ptp(image, axis=2).max() == 0 for image in images)
+    return config.model_copy(update=decided)
+
+
+def _window(whole: View, corner: tuple[int, int], size: int) -> View:
+    """Return one tile; what lies beyond a small photo repeats its edge and is not valid."""
+    top, left = corner
+    rows, columns = (slice(top, top + size), slice(left, left + size))
+    valid, allowed = np.zeros((size, size), np.bool_), np.zeros((size, size), np.bool_)
+    inside = whole.allowed[rows, columns]
+    valid[: inside.shape[0], : inside.shape[1]] = True
+    allowed[: inside.shape[0], : inside.shape[1]] = inside
+    return View(cut_tile(whole.image, corner, size), valid, allowed)

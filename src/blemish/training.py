@@ -1,0 +1,396 @@
+"""The one training loop: budget, mixed precision, clipping, averaging, selection, exact resume."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from safetensors import safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from blemish.errors import ArtifactError, BlemishError, DependencyError
+from blemish.runtime import atomic_write, logger, write_json
+
+CHECKPOINT = "checkpoint.safetensors"
+LOG = "log.jsonl"
+_MEASURE_FROM, _MEASURE_TO = 8, 24  # iterations of this process: the first are slower
+_TRACKERS = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
+
+
+class Interrupted(BlemishError):
+    """The run was asked to stop and has saved its state."""
+
+
+class Task(Protocol):
+    """What is trained. Iteration i must see the same data whatever ran before and on how many ranks."""
+
+    module: nn.Module
+    """Called with one micro-batch; returns named scalar losses, `loss` being their total."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the optimiser's groups, each with its own `lr`."""
+
+    def batches(self, start: int, rank: int, world: int) -> Iterable[Sequence[Any]]:
+        """Yield this rank's micro-batches of iteration start, start + 1, ... without end."""
+
+    def validate(self) -> dict[str, float]:
+        """Return validation figures; `objective` (higher = better) chooses the weights kept."""
+
+    def sheet(self, path: Path) -> None:
+        """Draw what the networks see now to a picture file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long to train and how to step.
+
+    Give `iterations`, or `seconds` of wall clock: the number of iterations is then measured once, kept
+    with the run and used by a resumed run too. decay: share of the run over which the learning rate
+    falls linearly to zero. ema: decay of the averaged weights.
+    """
+
+    iterations: int | None = None
+    seconds: float | None = None
+    validations: int = 10
+    patience: int = 0
+    warmup: int = 0
+    decay: float = 0.0
+    clip: float = 1.0
+    ema: float = 0.999
+    checkpoint_seconds: float = 60.0
+    trackers: tuple[str, ...] = ()
+
+    def rate(self, iteration: int, total: int) -> float:
+        """Return the learning rate's factor in (0, 1]: linear warm-up, constant, linear decay."""
+        rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
+        falling = self.decay * total
+        fall = min(1.0, (total - iteration) / falling) if falling else 1.0
+        return rise * fall
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a run is: everything but the tensors."""
+
+    iteration: int = 0
+    total: int | None = None
+    elapsed: float = 0.0
+    best: float = -math.inf
+    best_iteration: int = 0
+    stale: int = 0
+    stopped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a finished run leaves: the chosen averaged weights and how they were found."""
+
+    weights: dict[str, Tensor]
+    state: State
+
+
+class Run:
+    """A training run in a folder that can be killed at any moment and resumed to the same end."""
+
+    def __init__(self, task: Task, plan: Plan, folder: Path, *, cpu: bool = False) -> None:
+        if (plan.iterations is None) == (plan.seconds is None):
+            raise BlemishError("give either a number of iterations or a budget of seconds")
+        for name in plan.trackers:
+            if name not in _TRACKERS:
+                raise DependencyError(
+                    f"there is no tracker {name!r}", hint=f"choose of: {', '.join(_TRACKERS)}"
+                )
+        self.task, self.plan, self.folder = task, plan, folder
+        self.accelerator = Accelerator(
+            cpu=cpu, log_with=list(plan.trackers) or None, project_dir=str(folder)
+        )
+        if self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda":
+            synced = nn.SyncBatchNorm.convert_sync_batchnorm(task.module)  # type: ignore[no-untyped-call]
+            task.module = synced
+        task.module.to(self.accelerator.device)
+        optimizer = torch.optim.AdamW(task.parameter_groups())
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.module, self.optimizer = self.accelerator.prepare(task.module, optimizer)
+        self.bare = self.accelerator.unwrap_model(self.module)
+        self.ema = {name: value.detach().clone() for name, value in self._learned().items()}
+        self.chosen = {name: value.clone() for name, value in self.ema.items()}
+        self.state = State()
+        self._stop_requested = False
+
+    def _learned(self) -> dict[str, Tensor]:
+        """Return what training changes: parameters that learn, and floating-point statistics."""
+        frozen = {n for n, p in self.bare.named_parameters() if not p.requires_grad}
+        state = self.bare.state_dict()
+        return {n: v for n, v in state.items() if n not in frozen and v.is_floating_point()}
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Run the block with the averaged weights in the module."""
+        live = {name: value.detach().clone() for name, value in self._learned().items()}
+        self.bare.load_state_dict(self.ema, strict=False)
+        self.bare.eval()
+        try:
+            yield
+        finally:
+            self.bare.load_state_dict(live, strict=False)
+            self.bare.train()
+
+    def fit(self, *, resume: bool = False) -> Outcome:
+        """Train to the end of the plan and return the weights that validated best.
+
+        Raises:
+            Interrupted: a signal asked for a stop; the state is saved.
+            ArtifactError: there is nothing to resume, or it belongs to another model.
+        """
+        if resume:
+            self._load()
+        elif (self.folder / CHECKPOINT).exists():
+            raise ArtifactError(
+                f"{self.folder} holds an unfinished or finished run",
+                hint="add --resume to go on with it, or choose another folder",
+            )
+        self._trim_log()
+        if self.plan.trackers:
+            self.accelerator.init_trackers(self.folder.name, config=_flat(asdict(self.plan)))
+        if self.state.stopped is None:
+            with self._stop_signals():
+                stopped = self._train()
+            self.state = replace(self.state, stopped=stopped)
+            self._save()
+        if self.plan.trackers:
+            self.accelerator.end_training()
+        weights = {name: value.detach().cpu().clone() for name, value in self.chosen.items()}
+        return Outcome(weights, self.state)
+
+    def _train(self) -> str:
+        plan, rank = self.plan, self.accelerator.process_index
+        self.bare.train()
+        self.state = replace(self.state, total=self.state.total or plan.iterations)
+        batches = iter(self.task.batches(self.state.iteration, rank, self.accelerator.num_processes))
+        begun, before, saved = time.monotonic(), self.state.elapsed, time.monotonic()
+        marks: list[float] = []
+        bar = tqdm(total=self.state.total, initial=self.state.iteration, unit="it", disable=None)
+        with contextlib.closing(bar):
+            while self.state.total is None or self.state.iteration < self.state.total:
+                losses = self._step(next(batches))
+                elapsed = before + time.monotonic() - begun
+                iteration = self.state.iteration + 1
+                self.state = replace(self.state, iteration=iteration, elapsed=elapsed)
+                marks.append(elapsed)
+                bar.update()
+                if self.state.total is None:
+                    self._measure(marks)
+                    bar.total = self.state.total
+                if iteration % 10 == 0 or iteration == self.state.total:
+                    figures = {name: float(value) for name, value in losses.items()}
+                    bar.set_postfix({name: f"{value:.4f}" for name, value in figures.items()})
+                    self._log({"event": "train", **figures})
+                if self._validation_due():
+                    self._validate()
+                    if plan.patience and self.state.stale >= plan.patience:
+                        return "no progress in validation"
+                self.state = replace(self.state, elapsed=before + time.monotonic() - begun)
+                if self._agree(self._stop_requested, iteration):
+                    self._save()
+                    raise Interrupted(f"stopped at iteration {iteration}", hint="go on with --resume")
+                late = plan.seconds is not None and self.state.elapsed >= plan.seconds
+                if self._agree(late, iteration) and self.state.iteration != self.state.total:
+                    self._validate()
+                    return "budget spent"
+                if time.monotonic() - saved > plan.checkpoint_seconds:
+                    self._save()
+                    saved = time.monotonic()
+        return "plan finished"
+
+    def _step(self, micro_batches: Sequence[Any]) -> Mapping[str, Tensor]:
+        """Make one optimiser update and return the mean losses."""
+        rate = self.plan.rate(self.state.iteration, self.state.total or 10**9)
+        for group, full in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = full * rate
+        totals: dict[str, Tensor] = {}
+        for index, batch in enumerate(micro_batches):
+            last = index == len(micro_batches) - 1
+            quiet = contextlib.nullcontext() if last else self.accelerator.no_sync(self.module)
+            with quiet:
+                losses = self.module(batch)
+                self.accelerator.backward(losses["loss"] / len(micro_batches))
+            for name, value in losses.items():
+                totals[name] = totals.get(name, 0) + value.detach() / len(micro_batches)
+        self.accelerator.clip_grad_norm_(self.module.parameters(), self.plan.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        decay = min(self.plan.ema, (1 + self.state.iteration) / (10 + self.state.iteration))
+        with torch.no_grad():
+            live = self._learned()
+            torch._foreach_lerp_([self.ema[name] for name in live], list(live.values()), 1 - decay)
+        return totals
+
+    def _measure(self, marks: Sequence[float]) -> None:
+        """Fix the number of iterations once the pace and the price of a validation are known."""
+        if len(marks) < _MEASURE_TO:
+            return
+        assert self.plan.seconds is not None  # noqa: S101 - checked in __init__
+        pace = (marks[-1] - marks[_MEASURE_FROM - 1]) / (_MEASURE_TO - _MEASURE_FROM)
+        start = time.monotonic()
+        self._validate()
+        price = time.monotonic() - start
+        left = self.plan.seconds - marks[-1] - price * (self.plan.validations + 2)
+        total = [self.state.iteration + max(1, int(left / pace))]
+        broadcast_object_list(total)
+        self.state = replace(self.state, total=total[0])
+        logger.info("%d iterations fit the budget (%.2f s each)", total[0], pace)
+
+    def _validation_due(self) -> bool:
+        if self.state.total is None:
+            return False
+        every = max(1, math.ceil(self.state.total / self.plan.validations))
+        return self.state.iteration % every == 0 or self.state.iteration == self.state.total
+
+    def _validate(self) -> None:
+        """Measure the averaged weights on the held-out samples; keep them if they are the best yet."""
+        with self.averaged():
+            figures = self.task.validate()
+            if self.accelerator.is_main_process:
+                self.task.sheet(self.folder / "sheets" / f"{self.state.iteration:07d}.png")
+        if figures["objective"] > self.state.best:
+            self.chosen = {name: value.clone() for name, value in self.ema.items()}
+            best = figures["objective"]
+            self.state = replace(self.state, best=best, best_iteration=self.state.iteration, stale=0)
+        else:
+            self.state = replace(self.state, stale=self.state.stale + 1)
+        self._log({"event": "validation", **figures})
+        words = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        if self.accelerator.is_main_process:
+            logger.info("iteration %d: %s", self.state.iteration, words)
+
+    def _agree(self, wish: bool, iteration: int) -> bool:
+        """Return whether any rank wishes to stop; several ranks ask each other every 10 iterations."""
+        if self.accelerator.num_processes == 1:
+            return wish
+        if iteration % 10:
+            return False
+        votes = self.accelerator.gather(torch.tensor([wish], device=self.accelerator.device))
+        return bool(votes.any())
+
+    @contextlib.contextmanager
+    def _stop_signals(self) -> Iterator[None]:
+        """Turn SIGINT and SIGTERM into a stop after the current iteration."""
+
+        def request(*_: object) -> None:
+            if self._stop_requested:
+                raise KeyboardInterrupt
+            self._stop_requested = True
+            logger.warning("stopping after this iteration; the run can be resumed")
+
+        previous = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):  # not in the main thread
+                previous[number] = signal.signal(number, request)
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _log(self, event: Mapping[str, Any]) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        line = {"iteration": self.state.iteration, "seconds": round(self.state.elapsed, 3), **event}
+        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if self.plan.trackers:
+            values = {k: v for k, v in event.items() if isinstance(v, float)}
+            self.accelerator.log(values, step=self.state.iteration)
+
+    def _trim_log(self) -> None:
+        """Drop what a killed run logged after its last checkpoint: it will be logged again."""
+        path = self.folder / LOG
+        if not self.accelerator.is_main_process or not path.exists():
+            return
+        lines = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):  # a line cut by the kill
+                if json.loads(line)["iteration"] <= self.state.iteration:
+                    lines.append(line + "\n")
+        with atomic_write(path, "w") as file:
+            file.writelines(lines)
+
+    def _save(self) -> None:
+        """Write the whole state to one file, atomically."""
+        if not self.accelerator.is_main_process:
+            return
+        tensors = {f"module.{n}": v for n, v in self.bare.state_dict().items()}
+        tensors |= {f"ema.{n}": v for n, v in self.ema.items()}
+        tensors |= {f"chosen.{n}": v for n, v in self.chosen.items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{n}": v for n, v in slots.items()}
+        plain = {n: v.detach().cpu().contiguous().clone() for n, v in tensors.items()}
+        facts = {**asdict(self.state), "best": _finite(self.state.best)}
+        data = to_bytes(plain, metadata={"state": json.dumps(facts)})
+        with atomic_write(self.folder / CHECKPOINT) as file:
+            file.write(data)
+        write_json(self.folder / "progress.json", facts)
+
+    def _load(self) -> None:
+        """Take up the state of the last checkpoint.
+
+        Raises:
+            ArtifactError: there is none, or it belongs to another model.
+        """
+        path = self.folder / CHECKPOINT
+        if not path.is_file():
+            logger.info("%s holds no checkpoint yet: starting at iteration 0", self.folder)
+            return
+        groups: dict[str, dict[str, Tensor]] = {"module": {}, "ema": {}, "chosen": {}}
+        slots: dict[int, dict[str, Tensor]] = {}
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads(file.metadata()["state"])
+            for key in file.keys():  # noqa: SIM118 - not a mapping
+                room, name = key.split(".", 1)
+                if room == "optimizer":
+                    index, slot = name.split(".", 1)
+                    slots.setdefault(int(index), {})[slot] = file.get_tensor(key)
+                else:
+                    groups[room][name] = file.get_tensor(key)
+        if {n: v.shape for n, v in groups["module"].items()} != {
+            n: v.shape for n, v in self.bare.state_dict().items()
+        }:
+            raise ArtifactError(
+                f"{path} belongs to another model",
+                hint="resume with the settings that the run was started with",
+            )
+        self.bare.load_state_dict(groups["module"])
+        where = self.accelerator.device
+        self.ema = {n: v.to(where) for n, v in groups["ema"].items()}
+        self.chosen = {n: v.to(where) for n, v in groups["chosen"].items()}
+        self.optimizer.load_state_dict(
+            {"state": slots, "param_groups": self.optimizer.state_dict()["param_groups"]}
+        )
+        best = -math.inf if facts["best"] is None else facts["best"]
+        self.state = State(**{**facts, "best": best})
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
+    """Return what every tracker can store: plain scalars."""
+    plain = (str, int, float, bool)
+    return {k: v if isinstance(v, plain) else str(v) for k, v in values.items()}
+
+
+logging.getLogger("accelerate").setLevel(logging.ERROR)
