@@ -1,0 +1,172 @@
+"""How good a detector is on photos that it has not seen: figures, cases, report."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from blemish.data import Dataset, read_sample, shrink_mask
+from blemish.data.pictures import thumbnail
+from blemish.detection import Detector
+from blemish.errors import DatasetError
+from blemish.experiments.report import LONGEST_SIDE, Case, EvaluationReport
+from blemish.metrics import PixelScores, auroc, average_precision, bootstrap, f1_max
+from blemish.records import GOOD, Prediction, Record, Sample
+from blemish.runtime import numpy_generator
+from blemish.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Image scores and pixel scores of the test photos, by defect type (`good` among them)."""
+
+    images: Mapping[str, list[float]]
+    pixels: Mapping[str, PixelScores]
+
+    def figures(self, labels: Iterable[str] | None = None) -> dict[str, float | None]:
+        """Return all metrics of the good photos against those of some defect types (default: all).
+
+        Image AUROC, AP, F1-max, pixel AUROC, AP, F1-max and PRO, each in [0, 1]; None where the
+        photos do not define it. Pixels are those of the photos' own resolution.
+        """
+        chosen = [GOOD, *([t for t in self.images if t != GOOD] if labels is None else labels)]
+        scores = [s for label in chosen for s in self.images.get(label, [])]
+        truth = [label != GOOD for label in chosen for _ in self.images.get(label, [])]
+        pixels = PixelScores.merged(self.pixels[t] for t in chosen if t in self.pixels)
+        values = {
+            "image_auroc": auroc(scores, truth),
+            "image_ap": average_precision(scores, truth),
+            "image_f1_max": f1_max(scores, truth).value,
+            "pixel_auroc": pixels.auroc(),
+            "pixel_ap": pixels.average_precision(),
+            "pixel_f1_max": pixels.f1_max().value,
+            "pro": pixels.pro(),
+        }
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+    def interval(self) -> tuple[float, float] | None:
+        """Return the 95 % bootstrap interval of the image AUROC, None where it is undefined."""
+        scores = [s for values in self.images.values() for s in values]
+        truth = [label != GOOD for label, values in self.images.items() for _ in values]
+        if len(set(truth)) < 2:
+            return None
+        found = bootstrap(auroc, scores, truth, numpy_generator(0, "bootstrap"))
+        return (found.low, found.high)
+
+
+def evaluate(
+    detector: Detector, dataset: Dataset, *, command: str = "", batch_size: int = 8
+) -> tuple[dict[str, Any], EvaluationReport]:
+    """Return the figures (ready for JSON) and the report of a detector on a dataset's test photos.
+
+    Raises:
+        DatasetError: there are no test photos.
+    """
+    if not dataset.test:
+        raise DatasetError(
+            f"{dataset.root} has no test photos",
+            hint="put good ones in test/good and defective ones in test/<type>",
+        )
+    cases: list[Case] = []
+    images: dict[str, list[float]] = {}
+    pixels: dict[str, PixelScores] = {}
+    unmarked = 0
+    for sample, prediction in _predictions(detector, dataset.test, batch_size):
+        label = sample.record.label
+        images.setdefault(label, []).append(prediction.score)
+        if sample.mask is None:
+            unmarked += 1
+        else:
+            pixels.setdefault(label, PixelScores()).add(prediction.map, sample.mask)
+        cases.append(_case(dataset.root, sample, prediction))
+    scored = Scored(images, pixels)
+    overall, types = scored.figures(), [t for t in dataset.defect_types if t in images]
+    by_type = {label: scored.figures([label]) for label in types}
+    interval = scored.interval()
+    warnings = [w for w in [detector.calibration.warning()] if w]
+    if unmarked:
+        warnings.append(f"{unmarked} defect photos have no mask: pixel figures leave them out")
+    good, bad = [c for c in cases if c.label == GOOD], [c for c in cases if c.label != GOOD]
+    figures = {
+        "metrics": overall,
+        "image_auroc_interval": interval,
+        "per_type": by_type,
+        "threshold": detector.threshold,
+        "target_false_alarm_rate": detector.calibration.false_alarm_rate,
+        "false_alarm_rate": _share(good),
+        "detection_rate": _share(bad),
+        "photos": {label: len(values) for label, values in images.items()},
+        "detector": detector.facts,
+    }
+    report = EvaluationReport(
+        title=f"{dataset.root.resolve().name}: evaluation",
+        metrics=overall,
+        per_type=by_type,
+        threshold=detector.threshold,
+        target_false_alarm_rate=detector.calibration.false_alarm_rate,
+        false_alarm_rate=_share(good),
+        detection_rate=_share(bad),
+        calibration_scores=np.array(detector.calibration.scores),
+        cases=cases,
+        facts=_facts(detector, command),
+        warnings=warnings,
+        intervals={"image_auroc": interval} if interval else {},
+    )
+    return figures, report
+
+
+def _predictions(
+    detector: Detector, records: Sequence[Record], batch_size: int
+) -> Iterable[tuple[Sample, Prediction]]:
+    """Yield each test photo, read once, with its verdict."""
+    for start in tqdm(range(0, len(records), batch_size), unit="batch", disable=None):
+        samples = [read_sample(record) for record in records[start : start + batch_size]]
+        verdicts = detector.predict_many([s.image for s in samples], batch_size=batch_size)
+        yield from zip(samples, verdicts, strict=True)
+
+
+def _case(root: Path, sample: Sample, prediction: Prediction) -> Case:
+    """Return what the report shows of one photo: thumbnails, not the photo."""
+    assert prediction.reconstruction is not None  # noqa: S101 - asked for above
+    photo = thumbnail(sample.image, LONGEST_SIDE)
+    height, width = photo.shape[:2]
+    heat = Image.fromarray(prediction.map).resize((width, height), Image.Resampling.BOX)
+    return Case(
+        name=sample.record.image.relative_to(root).as_posix(),
+        label=sample.record.label,
+        score=prediction.score,
+        p_value=prediction.p_value,
+        anomalous=prediction.anomalous,
+        photo=photo,
+        reconstruction=thumbnail(prediction.reconstruction, LONGEST_SIDE),
+        heat=np.asarray(heat),
+        mask=None if sample.mask is None else shrink_mask(sample.mask, height, width),
+    )
+
+
+def _share(cases: Sequence[Case]) -> float | None:
+    """Return the share of the photos that were rejected, None when there are none."""
+    return sum(case.anomalous for case in cases) / len(cases) if cases else None
+
+
+def _facts(detector: Detector, command: str) -> dict[str, str]:
+    """Return what it takes to repeat the evaluation, in words."""
+    facts = {name.replace("_", " "): str(value) for name, value in detector.facts.items()}
+    facts |= {
+        "preset": detector.config.preset,
+        "device": str(detector.device),
+        "precision": str(detector.dtype).removeprefix("torch."),
+        "resolution": "pixel figures at each photo's own resolution",
+        "evaluated with": f"blemish {__version__}, torch {torch.__version__}, "
+        f"python {platform.python_version()}",
+    }
+    return facts | ({"command": command} if command else {})
