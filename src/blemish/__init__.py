@@ -1,0 +1,55 @@
+"""blemish: a handful of photos become a calibrated visual inspector.
+
+>>> import blemish
+>>> detector = blemish.Detector.load("runs/tiles/detector")  # doctest: +SKIP
+>>> detector.predict("photo.jpg").anomalous  # doctest: +SKIP
+False
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from blemish.errors import BlemishError
+from blemish.records import Prediction
+from blemish.version import __version__
+
+if TYPE_CHECKING:
+    from blemish.config import preset
+    from blemish.data import check, read_dataset
+    from blemish.detection import Detector, train
+    from blemish.experiments import evaluate
+    from blemish.training import Plan
+
+# Imported on first use: `import blemish` and the command line's --help need not wait for torch.
+_LATER = {
+    "Detector": "blemish.detection",
+    "Plan": "blemish.training",
+    "check": "blemish.data",
+    "evaluate": "blemish.experiments",
+    "preset": "blemish.config",
+    "read_dataset": "blemish.data",
+    "train": "blemish.detection",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Return a public name, importing its room when it is first asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module 'blemish' has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
+
+
+__all__ = [
+    "BlemishError",
+    "Detector",
+    "Plan",
+    "Prediction",
+    "__version__",
+    "check",
+    "evaluate",
+    "preset",
+    "read_dataset",
+    "train",
+]

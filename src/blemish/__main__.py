@@ -1,0 +1,7 @@
+"""`python -m blemish`: the command line."""
+
+import sys
+
+from blemish.cli import main
+
+sys.exit(main())

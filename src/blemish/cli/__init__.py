@@ -1,0 +1,150 @@
+"""The command line: verbs that parse, call one function, and print.
+
+stdout carries data (JSON lines), stderr carries talk. Exit code 0: done; 2: something that the user
+can put right; 130: stopped by the user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from blemish.errors import BlemishError
+from blemish.version import __version__
+
+
+def duration(text: str) -> float:
+    """Return seconds for a duration such as 90s, 30m or 2h.
+
+    >>> duration("30m")
+    1800.0
+    """
+    scale = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
+    try:
+        seconds = float(text[:-1]) * (scale or 0)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a duration such as 90s, 30m or 2h, got {text!r}")
+    return seconds
+
+
+def positive(text: str) -> int:
+    """Return a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """Return a number between 0 and 1, both excluded."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    root = argparse.ArgumentParser(
+        prog="blemish", description="Turn good photos into a calibrated visual inspector."
+    )
+    root.add_argument("--version", action="version", version=f"blemish {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show tracebacks")
+    common.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+    verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=text, description=text, parents=[common])
+
+    demo = verb("demo", "Draw a toy factory, check it, train on it, evaluate: the whole story.")
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder (default: demo)")
+    demo.add_argument(
+        "--budget", type=duration, default=150.0, help="training time a product (default: 150s)"
+    )
+    _machine(demo)
+
+    check = verb("check", "List every problem of a dataset with its fix.")
+    check.add_argument("data", type=Path, metavar="DATA")
+
+    train = verb("train", "Train an inspector on good photos.")
+    train.add_argument("data", type=Path, metavar="DATA", help="MVTec tree, plain folder or manifest")
+    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    train.add_argument("--preset", default="fast", help="paper, base or fast (default: fast)")
+    train.add_argument("--config", type=Path, help="YAML laid over the preset")
+    train.add_argument(
+        "--set", dest="sets", action="append", default=[], metavar="NAME=VALUE", help="one setting"
+    )
+    length = train.add_mutually_exclusive_group()
+    length.add_argument("--budget", type=duration, help="wall-clock time, such as 30m (the default)")
+    length.add_argument("--iterations", type=positive, help="optimiser updates")
+    length.add_argument("--epochs", type=positive, help="passes over the good photos")
+    train.add_argument("--seed", type=int, help="short for --set training.seed=SEED")
+    train.add_argument("--textures", type=Path, help="folder of textures such as DTD")
+    train.add_argument("--false-alarm-rate", type=share, help="share of good photos to be rejected")
+    train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    train.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        help="tensorboard, mlflow or wandb, beside JSON lines",
+    )
+    _machine(train)
+
+    inspect = verb("inspect", "Print one JSON line a photo.")
+    inspect.add_argument("detector", type=Path, metavar="DETECTOR")
+    inspect.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="files or folders")
+    inspect.add_argument("--overlays", type=Path, metavar="DIR", help="write photo and heat map here")
+    inspect.add_argument("--threshold", type=float, help="another threshold on the raw score")
+    inspect.add_argument("--false-alarm-rate", type=share, help="another rate of false alarms")
+    inspect.add_argument("--batch", type=positive, default=8)
+    _machine(inspect)
+
+    evaluate = verb("evaluate", "Measure an inspector on test photos; write metrics and report.")
+    evaluate.add_argument("detector", type=Path, metavar="DETECTOR")
+    evaluate.add_argument("data", type=Path, metavar="DATA")
+    evaluate.add_argument("--out", type=Path, help="folder (default: beside the detector)")
+    evaluate.add_argument("--batch", type=positive, default=8)
+    _machine(evaluate)
+
+    verb("doctor", "Say what this machine offers, what is installed, and what fits.")
+    return root
+
+
+def _machine(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    verb.add_argument("--precision", default="auto", choices=["auto", "bf16", "fp32"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser().parse_args(words)
+    # Imported here: --help and a mistyped verb need not wait for torch.
+    from blemish.cli import verbs
+    from blemish.runtime import configure_logging, keep_memory, logger
+
+    configure_logging(options.verbose)
+    keep_memory()
+    try:
+        code: int = getattr(verbs, options.verb)(options)
+    except BlemishError as error:
+        if options.debug:
+            raise
+        logger.error("error: %s", error)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return code
+
+
+__all__ = ["main", "parser"]

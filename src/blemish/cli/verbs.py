@@ -1,0 +1,171 @@
+"""One function a verb: options in, exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from blemish import config
+from blemish.cli.output import emit
+from blemish.data import Dataset, read_dataset
+from blemish.data import check as check_dataset
+from blemish.deploy import examine, find_photos, inspect_files, write_overlay
+from blemish.detection import Detector
+from blemish.detection import train as train_detector
+from blemish.experiments import evaluate as evaluate_detector
+from blemish.experiments import write_report
+from blemish.experiments.demo import draw_factory
+from blemish.runtime import logger, write_json
+from blemish.training import Plan
+
+DEFAULT_BUDGET = 1800.0
+
+
+def check(options: argparse.Namespace) -> int:
+    """List the problems of a dataset, one JSON line each, then a summary."""
+    report = check_dataset(options.data)
+    for problem in report.problems:
+        emit(
+            {
+                "severity": problem.severity,
+                "file": str(problem.file),
+                "what": problem.what,
+                "fix": problem.fix,
+            }
+        )
+    emit(report.summary())
+    return 0 if report.ok else 2
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train an inspector and print where it is."""
+    dataset = read_dataset(options.data)
+    settings = _settings(options)
+    plan = _plan(options, settings, dataset)
+    detector = train_detector(
+        dataset, settings, options.out, plan, device=options.device, resume=options.resume
+    )
+    emit(
+        {
+            "detector": str(options.out / "detector"),
+            "threshold": detector.threshold,
+            **detector.facts,
+        }
+    )
+    return 0
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Print one JSON line a photo; 2 when a file could not be read."""
+    detector = Detector.load(options.detector, device=options.device, precision=options.precision)
+    if options.false_alarm_rate is not None:
+        detector = detector.with_false_alarm_rate(options.false_alarm_rate)
+    failed = False
+    photos = find_photos(options.photos)
+    for index, finding in enumerate(inspect_files(detector, photos, batch_size=options.batch)):
+        if finding.prediction is not None and options.threshold is not None:
+            other = replace(finding.prediction, threshold=options.threshold)
+            finding = replace(finding, prediction=other)
+        line = finding.line()
+        if options.overlays is not None:
+            name = f"{index:05d}_{finding.path.stem}"
+            written = write_overlay(options.overlays, finding, name)
+            line["overlay"] = None if written is None else str(written)
+        emit(line)
+        failed |= finding.error is not None
+    return 2 if failed else 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Write metrics.json and report.html, and print the figures."""
+    detector = Detector.load(options.detector, device=options.device, precision=options.precision)
+    out = options.out or options.detector.parent / "evaluation"
+    _evaluate(detector, read_dataset(options.data), out, options.batch)
+    return 0
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Draw, check, train, evaluate; say where the reports are."""
+    reports = []
+    for root in draw_factory(options.out / "factory"):
+        if not check_dataset(root).ok:
+            logger.error("the drawn factory in %s is damaged: remove it and start again", root)
+            return 2
+        dataset, run = read_dataset(root), options.out / "runs" / root.name
+        settings = config.preset("fast", {"training": {"precision": options.precision}})
+        plan = _planned(settings, seconds=options.budget)
+        logger.info("training on %s for %.0f s", root.name, options.budget)
+        resume = (run / "split.json").exists()
+        detector = train_detector(dataset, settings, run, plan, device=options.device, resume=resume)
+        _evaluate(detector, dataset, run / "evaluation", batch=8)
+        reports.append(run / "evaluation" / "report.html")
+    logger.info("open %s", "\n     ".join(str(report.resolve()) for report in reports))
+    return 0
+
+
+def doctor(_: argparse.Namespace) -> int:
+    """Print what the machine offers."""
+    emit(examine())
+    return 0
+
+
+def _evaluate(detector: Detector, dataset: Dataset, out: Path, batch: int) -> None:
+    command = shlex.join(["blemish", *sys.argv[1:]])
+    figures, report = evaluate_detector(detector, dataset, command=command, batch_size=batch)
+    write_json(out / "metrics.json", figures)
+    write_report(out / "report.html", report)
+    emit({"data": str(dataset.root), "report": str(out / "report.html"), **figures["metrics"]})
+
+
+def _settings(options: argparse.Namespace) -> config.InspectorConfig:
+    """Return the preset with the file, the --set words and the short options laid over it."""
+    values: dict[str, object] = {}
+    if options.config is not None:
+        values = config.merged(values, config.read_yaml(options.config))
+    values = config.merged(values, config.dotted(options.sets))
+    short = {
+        "training": {"seed": options.seed, "precision": options.precision},
+        "synthesis": {"textures": options.textures and str(options.textures)},
+        "calibration": {"false_alarm_rate": options.false_alarm_rate},
+    }
+    given = {
+        section: {name: value for name, value in dials.items() if value not in (None, "auto")}
+        for section, dials in short.items()
+    }
+    return config.preset(options.preset, config.merged(values, given))
+
+
+def _plan(options: argparse.Namespace, settings: config.InspectorConfig, dataset: Dataset) -> Plan:
+    """Return how long to train: by wall clock, by iterations, or by passes over the photos."""
+    trackers = tuple(options.track)
+    if options.iterations is not None:
+        return _planned(settings, iterations=options.iterations, trackers=trackers)
+    if options.epochs is not None:
+        batch = settings.training.normals + settings.training.defects
+        iterations = max(1, options.epochs * len(dataset.train) // batch)
+        return _planned(settings, iterations=iterations, trackers=trackers)
+    return _planned(settings, seconds=options.budget or DEFAULT_BUDGET, trackers=trackers)
+
+
+def _planned(
+    settings: config.InspectorConfig,
+    *,
+    iterations: int | None = None,
+    seconds: float | None = None,
+    trackers: tuple[str, ...] = (),
+) -> Plan:
+    training = settings.training
+    return Plan(
+        iterations=iterations,
+        seconds=seconds,
+        validations=training.validations,
+        patience=training.patience,
+        warmup=training.warmup,
+        decay=training.decay,
+        clip=training.clip,
+        ema=training.ema,
+        trackers=trackers,
+    )

@@ -1,0 +1,91 @@
+"""What the machine offers, what is installed, where the weights are, and what fits in memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from blemish import runtime
+from blemish.config import PRESETS, preset
+from blemish.detection.inspector import Inspector
+from blemish.errors import DependencyError
+from blemish.networks.encoder import weights_path
+from blemish.version import __version__
+
+_PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "pillow", "pydantic", "safetensors")
+_OPTIONAL = ("tensorboard", "mlflow-skinny", "wandb")
+_BYTES_PER_WEIGHT = 4 * 5  # the weight, its gradient, two Adam moments, the running average
+
+
+def examine() -> dict[str, Any]:
+    """Return the facts, ready for JSON; nothing is downloaded or written."""
+    where = runtime.device()
+    return {
+        "blemish": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "device": str(where),
+        "device_name": torch.cuda.get_device_name() if where.type == "cuda" else _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": _gib(_memory(where)),
+        "fast_bfloat16": runtime.has_fast_bfloat16(where),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "optional_packages": {name: _version(name) for name in _OPTIONAL},
+        "weights": {"efficientnet-lite0 (ImageNet)": _weights()},
+        "presets": {name: _fit(name, _memory(where)) for name in PRESETS},
+    }
+
+
+def _fit(name: str, memory: int | None) -> dict[str, Any]:
+    """Return a preset's size, and whether its weights with all that trains them fit the memory."""
+    with torch.device("meta"):
+        inspector = Inspector(preset(name))
+    weights = sum(p.numel() for p in inspector.parameters())
+    needed = weights * _BYTES_PER_WEIGHT
+    return {
+        "million_weights": round(weights / 1e6, 2),
+        "training_state_gib": _gib(needed),
+        "fits": None if memory is None else needed < 0.8 * memory,
+    }
+
+
+def _memory(where: torch.device) -> int | None:
+    if where.type == "cuda":
+        return int(torch.cuda.get_device_properties(where).total_memory)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _weights() -> str:
+    try:
+        return str(weights_path())
+    except DependencyError as error:
+        return f"missing: {error.hint}"
+
+
+def _gib(size: int | None) -> float | None:
+    return None if size is None else round(size / 2**30, 2)

@@ -1,0 +1,104 @@
+"""Inspect many files: one finding each, whatever the files are."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.data import IMAGE_EXTENSIONS, natural_key, read_image, write_png
+from blemish.data.pictures import overlay
+from blemish.detection import Detector
+from blemish.errors import BlemishError, DatasetError
+from blemish.records import Prediction
+
+_READERS = 2
+_AHEAD = 4  # batches read before they are needed
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is known about one file: a verdict, or why there is none."""
+
+    path: Path
+    image: npt.NDArray[np.uint8] | None = None
+    prediction: Prediction | None = None
+    error: BlemishError | None = None
+
+    def line(self) -> dict[str, Any]:
+        """Return the finding ready for JSON."""
+        if self.prediction is not None:
+            return {"image": str(self.path), **self.prediction.summary()}
+        assert self.error is not None  # noqa: S101 - one of the two is there
+        return {"image": str(self.path), "error": self.error.args[0], "hint": self.error.hint}
+
+
+def find_photos(paths: Sequence[Path]) -> list[Path]:
+    """Return the files named, and in folders the photos at any depth, in natural order.
+
+    Raises:
+        DatasetError: a path does not exist, or a folder holds no photo.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_EXTENSIONS]
+            if not inside:
+                raise DatasetError(f"{path} holds no photo", hint="give a folder of photos")
+            found += sorted(inside, key=lambda p: natural_key(str(p)))
+        elif path.exists():
+            found.append(path)
+        else:
+            raise DatasetError(f"{path} does not exist", hint="check the name")
+    return found
+
+
+def inspect_files(
+    detector: Detector, paths: Iterable[Path], *, batch_size: int = 8, reconstruct: bool = False
+) -> Iterator[Finding]:
+    """Yield a finding for each file, in order; a file that cannot be read does not stop the others."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        waiting: deque[tuple[Path, Future[npt.NDArray[np.uint8]]]] = deque()
+        upcoming = iter(paths)
+
+        def refill() -> None:
+            while len(waiting) < _AHEAD * batch_size:
+                path = next(upcoming, None)
+                if path is None:
+                    return
+                waiting.append((path, pool.submit(read_image, path)))
+
+        refill()
+        while waiting:
+            part = [_read(*waiting.popleft()) for _ in range(min(batch_size, len(waiting)))]
+            refill()
+            photos = [finding.image for finding in part if finding.image is not None]
+            verdicts = detector.predict_many(photos, batch_size=batch_size, reconstruct=reconstruct)
+            for finding in part:
+                if finding.image is None:
+                    yield finding
+                else:
+                    yield Finding(finding.path, finding.image, next(verdicts))
+
+
+def write_overlay(folder: Path, finding: Finding, name: str) -> Path | None:
+    """Write photo and heat map side by side as PNG; return where, None when there is no verdict."""
+    if finding.prediction is None or finding.image is None:
+        return None
+    heat = overlay(finding.image, finding.prediction.map)
+    target = folder / f"{name}.png"
+    write_png(target, np.concatenate([finding.image, heat], axis=1))
+    return target
+
+
+def _read(path: Path, image: Future[npt.NDArray[np.uint8]]) -> Finding:
+    try:
+        return Finding(path, image.result())
+    except BlemishError as error:
+        return Finding(path, error=error)
