@@ -12,6 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from blemish.errors import ConfigError
 from blemish.runtime import atomic_write
 
+Turn = Literal[
+    "mirror",
+    "flip",
+    "half_turn",
+    "quarter_turn",
+    "three_quarter_turn",
+    "transpose",
+    "anti_transpose",
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -28,14 +37,16 @@ class DataConfig(Section):
 
     size: side of the network's square in pixels. framing: `letterbox` shrinks a photo to fit, keeping
     its aspect; `tiles` looks at windows of the photo's own resolution. overlap: share of a tile that
-    its neighbour sees too. holdout: share of the good training photos kept for validation and
-    calibration. holdout_at_least: the fewest that are kept; a quarter of the photos where that is
-    less.
+    its neighbour sees too. turns: mirror images and turns under which a good photo stays a good photo,
+    used to vary the training photos; `auto` finds them by comparing photos. holdout: share of the good
+    training photos kept for validation and calibration. holdout_at_least: the fewest that are kept; a
+    quarter of the photos where that is less.
     """
 
     size: Annotated[int, Field(ge=32, multiple_of=32)] = 256
     framing: Literal["letterbox", "tiles"] = "letterbox"
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    turns: Literal["auto"] | tuple[Turn, ...] = ()
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.15
     holdout_at_least: Count = 10
 
@@ -188,6 +199,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"preset": "paper"},
     "base": {
         "preset": "base",
+        "data": {"turns": "auto"},
         "diffusion": {"prediction": "clean"},
         "denoiser": {"width": 64, "patch": 2, "multipliers": [1, 2, 2, 4, 4]},
         "segmenter": {"kind": "features", "width": 64},
@@ -196,6 +208,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "fast": {
         "preset": "fast",
+        "data": {"turns": "auto"},
         "diffusion": {"prediction": "clean"},
         "denoiser": {
             "width": 128,

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from blemish.config import InspectorConfig
 from blemish.detection.photos import Photos, View
+from blemish.detection.symmetry import turned
 from blemish.errors import ConfigError
 from blemish.runtime import generator, numpy_generator, stream_seed
 from blemish.synthesis import (
@@ -81,6 +82,9 @@ class Samples(Dataset[list[Batch]]):
         self.photos, self.config = photos, config
         self.recipe = recipe(config)
         self.textures = texture_source(config)
+        if config.data.turns == "auto":
+            raise ConfigError("data.turns is not decided", hint="name the turns, or () for none")
+        self.turns = config.data.turns
         training = config.training
         parts = world * training.accumulation
         if training.normals % parts or training.defects % parts:
@@ -118,6 +122,7 @@ class Samples(Dataset[list[Batch]]):
 
     def _sample(self, rng: np.random.Generator, slot: int) -> tuple[View, np.ndarray]:
         view = self.photos.view(int(rng.integers(len(self.photos))), rng)
+        view = turned(view, self.turns, rng)
         if slot < self.config.training.normals:
             return view, np.zeros(view.valid.shape, np.bool_)
         return drawn(view, self.recipe, self.textures, rng)

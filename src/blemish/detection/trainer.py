@@ -20,12 +20,14 @@ from blemish.data import Dataset, Split, hold_out, read_split, write_png, write_
 from blemish.data.pictures import contact_sheet, overlay
 from blemish.detection.calibration import Calibration
 from blemish.detection.detector import Detector
-from blemish.detection.inspector import Inspector, Objective
+from blemish.detection.inspector import Inspector, Objective, as_float
 from blemish.detection.photos import Photos, View, settled
 from blemish.detection.samples import Batch, Samples, drawn
 from blemish.detection.scoring import NoiseField, image_score
+from blemish.detection.symmetry import symmetries
 from blemish.errors import ArtifactError, DatasetError
 from blemish.metrics import PixelScores, auroc
+from blemish.networks import LiteEncoder
 from blemish.runtime import numpy_generator
 from blemish.training import Outcome, Plan, Run
 from blemish.version import __version__
@@ -34,6 +36,7 @@ CONFIG, SPLIT, DETECTOR = "config.yaml", "split.json", "detector"
 _AT_LEAST = 4
 _SHEET_ROWS = 6
 _VALIDATION_SQUARES = 48
+_STATISTICS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +57,13 @@ class InspectorTask:
         self.device = runtime.device(device)
         self.dtype = runtime.precision(config.training.precision, self.device)
         self.photos = photos
-        self.inspector = Inspector.fresh(config, self._normal_squares())
+        self.inspector = Inspector.fresh(config, some_squares(photos, config.training.seed))
         self.module: nn.Module = Objective(config, self.inspector, self.dtype)
         self.module.to(memory_format=torch.channels_last)
         if config.training.compile:
             self.module.compile()
         self.held_out = self._held_out(held_out)
         self._field = NoiseField(config.data.size)
-
-    def _normal_squares(self) -> npt.NDArray[np.uint8]:
-        """Return squares of up to 64 training photos, for the statistics of their features."""
-        rng = numpy_generator(self.config.training.seed, "statistics")
-        chosen = rng.permutation(len(self.photos))[:64]
-        return np.stack([self.photos.view(int(index), rng).image for index in chosen])
 
     def _held_out(self, photos: Photos) -> list[HeldOut]:
         """Return each held-out square twice: as it is, and with a drawn defect."""
@@ -157,10 +154,10 @@ def train(
     with processes.main_process_first():  # the others find the split that the first has written
         mine = processes.is_main_process
         split = _prepare_folder(dataset, config, folder, resume=resume or not mine)
-    synthesis = settled(config.synthesis, split.train)
-    config = config.model_copy(update={"synthesis": synthesis})
+    config = config.model_copy(update={"synthesis": settled(config.synthesis, split.train)})
     photos = Photos(split.train, config)
     photos.warm()
+    config = _with_turns(config, photos)
     held_out = Photos(split.validation, config)
     task = InspectorTask(config, photos, held_out, device)
     run = Run(task, plan, folder, cpu=task.device.type == "cpu")
@@ -176,6 +173,26 @@ def train(
         if warning:
             runtime.logger.warning("%s", warning)
     return detector
+
+
+def _with_turns(config: InspectorConfig, photos: Photos) -> InspectorConfig:
+    """Return the settings with the turns decided by a look at the photos."""
+    if config.data.turns != "auto":
+        return config
+    encoder = LiteEncoder()
+    encoder.load_imagenet()
+    squares = some_squares(photos, config.training.seed)
+    encoder.standardise(as_float(torch.from_numpy(squares)))
+    found = symmetries(squares, encoder)
+    runtime.logger.info("photos may be turned: %s", ", ".join(found) or "no")
+    return config.model_copy(update={"data": config.data.model_copy(update={"turns": found})})
+
+
+def some_squares(photos: Photos, seed: int) -> npt.NDArray[np.uint8]:
+    """Return squares of up to 64 photos, to take statistics from."""
+    rng = numpy_generator(seed, "statistics")
+    chosen = rng.permutation(len(photos))[:_STATISTICS]
+    return np.stack([photos.view(int(index), rng).image for index in chosen])
 
 
 def calibrated(

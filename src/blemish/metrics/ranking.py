@@ -127,7 +127,9 @@ class Ranking:
         return total / len(self.defect)
 
     def f1_max(self) -> F1Max:
-        """Return the largest 2 TP / (TP + FP + P) over all thresholds, with its threshold; or NaNs.
+        """Return the largest F1 (van Rijsbergen 1979) and the threshold that reaches it; or NaNs.
+
+            F1 = 2 TP / (TP + FP + P)
 
         Of several thresholds that reach it, the highest: the one with the fewest alarms.
         """
