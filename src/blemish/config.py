@@ -39,8 +39,8 @@ class DataConfig(Section):
     its aspect; `tiles` looks at windows of the photo's own resolution. overlap: share of a tile that
     its neighbour sees too. turns: mirror images and turns under which a good photo stays a good photo,
     used to vary the training photos; `auto` finds them by comparing photos. holdout: share of the good
-    training photos kept for validation and calibration. holdout_at_least: the fewest that are kept; a
-    quarter of the photos where that is less.
+    training photos kept for validation and calibration. holdout_at_least: the fewest that are kept, or
+    a quarter if that is less.
     """
 
     size: Annotated[int, Field(ge=32, multiple_of=32)] = 256
@@ -72,12 +72,13 @@ class SynthesisConfig(Section):
 class DiffusionConfig(Section):
     """The noise and the way back; fine_step < split <= anchor_step < steps.
 
-    steps: length of the noise schedule. beta_start: the first beta of 1000 steps; another length
-    scales it. beta_end: the last one; in between they lie on a line. prediction: what the network's
-    output means, the `noise` (the paper) or the `clean` image. split: the step that parts small from
-    large noise in training. fine_step: the small step at inference. anchor_step: the large step at
-    inference, whose reconstruction is the guide. guidance: the weight w of Eq. 7. reconstruction: how
-    the normal look is found; the other three are the rows of the paper's Table 3.
+    steps: length of the noise schedule. beta_start: the first beta of 1000 steps; another length scales
+    it. beta_end: the last one; in between they lie on a line. prediction: what the network's output
+    means, the `noise` (the paper) or the `clean` image, as it always does for an autoencoder. split:
+    the step that parts small from large noise in training. fine_step: the small step at inference.
+    anchor_step: the large step at inference, whose reconstruction is the guide. guidance: the weight w
+    of Eq. 7. reconstruction: how the normal look is found; the other three are the rows of the paper's
+    Table 3.
     """
 
     steps: Annotated[int, Field(ge=2)] = 1000
@@ -89,6 +90,15 @@ class DiffusionConfig(Section):
     anchor_step: Annotated[int, Field(ge=0)] = 400
     guidance: Annotated[float, Field(ge=0)] = 1.0
     reconstruction: Literal["norm_guided", "one_step", "iterative", "autoencoder"] = "norm_guided"
+
+    @model_validator(mode="after")
+    def _schedule_keeps_signal(self) -> DiffusionConfig:
+        if max(self.beta_start, self.beta_end) * 1000 / self.steps >= 1:
+            raise ValueError(
+                "expected beta_start and beta_end below steps / 1000, got "
+                f"{self.beta_start}, {self.beta_end} with {self.steps} steps"
+            )
+        return self
 
     @model_validator(mode="after")
     def _steps_in_order(self) -> DiffusionConfig:
@@ -104,21 +114,30 @@ class DenoiserConfig(Section):
     """The reconstruction U-Net.
 
     width: channels of the first level. multipliers: channels of each level, in widths; each level
-    halves the grid. blocks: residual blocks a level on the way down, one more on the way up.
-    attention: sides of the grids that get self-attention; the middle always has it. heads: attention
-    heads. groups: groups of the normalisation. patch: pixels of one side folded into one cell before
-    the first convolution. resampling_blocks: change the grid inside residual blocks (the paper) or
-    without weights.
+    halves the grid. blocks: residual blocks a level on the way down, one more on the way up. attention:
+    sides of the grids that get self-attention; the middle always has it. heads: attention heads.
+    groups: groups of the normalisation. patch: pixels of one side folded into one cell before the first
+    convolution. resampling_blocks: change the grid inside residual blocks (the paper) or without
+    weights.
     """
 
-    width: Count = 128
-    multipliers: tuple[Count, ...] = (1, 1, 2, 2, 4, 4)
+    width: Annotated[int, Field(ge=2, multiple_of=2)] = 128
+    multipliers: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 1, 2, 2, 4, 4)
     blocks: Count = 2
     attention: tuple[Count, ...] = (32, 16, 8)
     heads: Count = 4
     groups: Count = 32
     patch: Count = 1
     resampling_blocks: bool = True
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> DenoiserConfig:
+        if any(self.width * multiplier % self.heads for multiplier in self.multipliers):
+            raise ValueError(
+                f"heads must divide the width of every level, got {self.heads} heads for width "
+                f"{self.width} times {self.multipliers}"
+            )
+        return self
 
 
 class SegmenterConfig(Section):
@@ -138,14 +157,14 @@ class TrainingConfig(Section):
     seed: decides weights, split, drawn defects and noise. normals: good photos in a global batch.
     defects: photos with a drawn defect in a global batch. denoiser_lr: learning rate of the denoiser.
     segmenter_lr: learning rate of the segmenter. weight_decay: weight decay of AdamW. warmup:
-    iterations over which the learning rate rises. decay: share of the run over which the learning
-    rate falls linearly to zero. clip: largest norm of the gradient. ema: decay of the averaged
-    weights, which are the ones that are validated and kept. detach: the segmentation loss does not
-    reach the denoiser (the paper lets it). precision: number format of the networks' arithmetic;
-    `auto` takes `bf16` where it is fast. compile: compile the networks first; for long runs. workers:
-    processes that draw the samples. validations: how often a run is validated. patience: validations
-    without progress before the run stops; 0 = never. accumulation: micro-batches that a global batch
-    is cut into, to save memory.
+    iterations over which the learning rate rises. decay: share of the run over which the learning rate
+    falls linearly to zero. clip: largest norm of the gradient. ema: decay of the averaged weights,
+    which are the ones that are validated and kept. detach: the segmentation loss does not reach the
+    denoiser (the paper lets it). precision: number format of the networks' arithmetic; `auto` takes
+    `bf16` where it is fast. compile: compile the networks first; for long runs. workers: processes that
+    draw the samples. validations: how often a run is validated. patience: validations without progress
+    before the run stops; 0 = never. accumulation: micro-batches that a global batch is cut into, to
+    save memory.
     """
 
     seed: int = 0
@@ -191,6 +210,17 @@ class InspectorConfig(Section):
         if self.data.size % cell:
             raise ValueError(
                 f"data.size must be a multiple of {cell} for this denoiser, got {self.data.size}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _features_fit_patches(self) -> InspectorConfig:
+        patch = self.denoiser.patch
+        if self.segmenter.kind == "features" and patch & (patch - 1):
+            raise ValueError(
+                "denoiser.patch must be a power of two with segmenter.kind features, whose grids "
+                "halve, "
+                f"got {patch}"
             )
         return self
 

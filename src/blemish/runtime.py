@@ -17,6 +17,8 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from blemish.errors import ConfigError
+
 logger = logging.getLogger("blemish")
 
 # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
@@ -24,14 +26,30 @@ _MALLOPT = ((-3, 2**31 - 1), (-1, 2**31 - 1), (-2, 2**28))
 
 
 def device(name: str = "auto") -> torch.device:
-    """Return the device to run on: the named one, or the fastest that this machine has."""
+    """Return the device to run on: the named one, or the fastest that this machine has.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
     if name != "auto":
-        return torch.device(name)
+        return _named_device(name)
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def _named_device(name: str) -> torch.device:
+    try:
+        found = torch.device(name)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"there is no device {name!r} on this machine",
+            hint="leave it at auto, or give cpu, cuda, cuda:1 or mps; see `blemish doctor`",
+        ) from error
+    return found
 
 
 def has_fast_bfloat16(where: torch.device) -> bool:

@@ -7,6 +7,7 @@ can put right; 130: stopped by the user.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +50,17 @@ def share(text: str) -> float:
     return value
 
 
+def finite(text: str) -> float:
+    """Return a number that is neither infinite nor undefined."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
+    return value
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs."""
     root = argparse.ArgumentParser(
@@ -72,9 +84,11 @@ def parser() -> argparse.ArgumentParser:
 
     check = verb("check", "List every problem of a dataset with its fix.")
     check.add_argument("data", type=Path, metavar="DATA")
+    _masks(check)
 
     train = verb("train", "Train an inspector on good photos.")
     train.add_argument("data", type=Path, metavar="DATA", help="MVTec tree, plain folder or manifest")
+    _masks(train)
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     train.add_argument("--preset", default="fast", help="paper, base or fast (default: fast)")
     train.add_argument("--config", type=Path, help="YAML laid over the preset")
@@ -101,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("detector", type=Path, metavar="DETECTOR")
     inspect.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="files or folders")
     inspect.add_argument("--overlays", type=Path, metavar="DIR", help="write photo and heat map here")
-    inspect.add_argument("--threshold", type=float, help="another threshold on the raw score")
+    inspect.add_argument("--threshold", type=finite, help="another threshold on the raw score")
     inspect.add_argument("--false-alarm-rate", type=share, help="another rate of false alarms")
     inspect.add_argument("--batch", type=positive, default=8)
     _machine(inspect)
@@ -109,12 +123,17 @@ def parser() -> argparse.ArgumentParser:
     evaluate = verb("evaluate", "Measure an inspector on test photos; write metrics and report.")
     evaluate.add_argument("detector", type=Path, metavar="DETECTOR")
     evaluate.add_argument("data", type=Path, metavar="DATA")
+    _masks(evaluate)
     evaluate.add_argument("--out", type=Path, help="folder (default: beside the detector)")
     evaluate.add_argument("--batch", type=positive, default=8)
     _machine(evaluate)
 
     verb("doctor", "Say what this machine offers, what is installed, and what fits.")
     return root
+
+
+def _masks(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--masks", default="auto", choices=["auto", "none"], help="none: ignore them")
 
 
 def _machine(verb: argparse.ArgumentParser) -> None:
@@ -129,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported here: --help and a mistyped verb need not wait for torch.
     from blemish.cli import verbs
     from blemish.runtime import configure_logging, keep_memory, logger
+    from blemish.training import Interrupted
 
     configure_logging(options.verbose)
     keep_memory()
@@ -138,12 +158,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         logger.error("error: %s", error)
-        return 2
+        return 130 if isinstance(error, Interrupted) else 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:  # a full disk, a folder that may not be written
+        if options.debug:
+            raise
+        logger.error("error: %s", error)
+        return 2
     return code
 
 

@@ -7,6 +7,6 @@ import sys
 
 
 def emit(value: object) -> None:
-    """Print one value as a line of JSON on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print one value as a line of JSON on stdout, in ASCII: file names may be in any encoding."""
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
     sys.stdout.flush()

@@ -22,11 +22,12 @@ from blemish.runtime import logger, write_json
 from blemish.training import Plan
 
 DEFAULT_BUDGET = 1800.0
+_STEM = 40  # letters kept of a long name: with four bytes each they still make a file name
 
 
 def check(options: argparse.Namespace) -> int:
     """List the problems of a dataset, one JSON line each, then a summary."""
-    report = check_dataset(options.data)
+    report = check_dataset(options.data, masks=options.masks)
     for problem in report.problems:
         emit(
             {
@@ -36,13 +37,15 @@ def check(options: argparse.Namespace) -> int:
                 "fix": problem.fix,
             }
         )
-    emit(report.summary())
+    summary = report.summary()
+    del summary["problems"]  # printed above, a line each
+    emit(summary)
     return 0 if report.ok else 2
 
 
 def train(options: argparse.Namespace) -> int:
     """Train an inspector and print where it is."""
-    dataset = read_dataset(options.data)
+    dataset = read_dataset(options.data, masks=options.masks)
     settings = _settings(options)
     plan = _plan(options, settings, dataset)
     detector = train_detector(
@@ -71,7 +74,7 @@ def inspect(options: argparse.Namespace) -> int:
             finding = replace(finding, prediction=other)
         line = finding.line()
         if options.overlays is not None:
-            name = f"{index:05d}_{finding.path.stem}"
+            name = f"{index:05d}_{finding.path.stem[:_STEM]}"
             written = write_overlay(options.overlays, finding, name)
             line["overlay"] = None if written is None else str(written)
         emit(line)
@@ -83,7 +86,8 @@ def evaluate(options: argparse.Namespace) -> int:
     """Write metrics.json and report.html, and print the figures."""
     detector = Detector.load(options.detector, device=options.device, precision=options.precision)
     out = options.out or options.detector.parent / "evaluation"
-    _evaluate(detector, read_dataset(options.data), out, options.batch)
+    dataset = read_dataset(options.data, masks=options.masks)
+    _evaluate(detector, dataset, out, options.batch)
     return 0
 
 

@@ -17,9 +17,9 @@ from blemish.errors import DependencyError
 from blemish.networks.encoder import weights_path
 from blemish.version import __version__
 
-_PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "pillow", "pydantic", "safetensors")
+_PACKAGES = ("torch", "accelerate", "numpy", "pillow", "pydantic", "safetensors")
 _OPTIONAL = ("tensorboard", "mlflow-skinny", "wandb")
-_BYTES_PER_WEIGHT = 4 * 5  # the weight, its gradient, two Adam moments, the running average
+_BYTES_PER_WEIGHT = 4 * 6  # the weight, its gradient, two Adam moments, two averages
 
 
 def examine() -> dict[str, Any]:

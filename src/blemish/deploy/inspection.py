@@ -42,13 +42,15 @@ class Finding:
 def find_photos(paths: Sequence[Path]) -> list[Path]:
     """Return the files named, and in folders the photos at any depth, in natural order.
 
+    Hidden files and the masks in `ground_truth` are passed over.
+
     Raises:
         DatasetError: a path does not exist, or a folder holds no photo.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_EXTENSIONS]
+            inside = [p for p in path.rglob("*") if _is_photo(p.relative_to(path))]
             if not inside:
                 raise DatasetError(f"{path} holds no photo", hint="give a folder of photos")
             found += sorted(inside, key=lambda p: natural_key(str(p)))
@@ -95,6 +97,11 @@ def write_overlay(folder: Path, finding: Finding, name: str) -> Path | None:
     target = folder / f"{name}.png"
     write_png(target, np.concatenate([finding.image, heat], axis=1))
     return target
+
+
+def _is_photo(inside: Path) -> bool:
+    hidden = any(part.startswith(".") or part == "ground_truth" for part in inside.parts)
+    return inside.suffix.lower() in IMAGE_EXTENSIONS and not hidden
 
 
 def _read(path: Path, image: Future[npt.NDArray[np.uint8]]) -> Finding:

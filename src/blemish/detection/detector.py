@@ -82,15 +82,11 @@ class Detector:
                 f"{folder} holds a {card.get('kind')}, expected an {KIND}",
                 hint="give the detector folder that `blemish train` wrote",
             )
-        calibration = Calibration.of(
-            card["calibration"]["scores"], card["calibration"]["false_alarm_rate"]
-        )
-        settings = config.parse(card["config"])
         try:
-            return cls(
-                settings, tensors, calibration, card["facts"], device=device, precision=precision
-            )
-        except RuntimeError as error:
+            told, facts, settings = card["calibration"], card["facts"], config.parse(card["config"])
+            calibration = Calibration.of(told["scores"], told["false_alarm_rate"])
+            return cls(settings, tensors, calibration, facts, device=device, precision=precision)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtifactError(f"{folder} does not fit its own card: {error}") from error
 
     def save(self, folder: str | os.PathLike[str]) -> None:

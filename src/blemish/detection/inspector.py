@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from blemish import runtime
 from blemish.config import InspectorConfig
-from blemish.detection.objective import clean_loss, feature_loss, mask_loss, noise_loss
-from blemish.detection.samples import Batch
 from blemish.diffusion import (
     add_noise,
     kept_at,
@@ -24,9 +22,12 @@ from blemish.diffusion import (
     predict_clean,
     predict_noise,
 )
-from blemish.networks import Comparator, Denoiser, LiteEncoder, UNetSegmenter
+from blemish.networks import Comparator, Denoiser, LiteEncoder, NormalMemory, UNetSegmenter
 
-FEATURE_WEIGHT = 0.025
+EVEN = 4.0
+"""A place this many standard deviations newer than the good photos' is as likely defect as not."""
+
+_STATISTICS = 64
 
 
 class Guess(NamedTuple):
@@ -59,6 +60,31 @@ class Reconstruction(NamedTuple):
     features: list[Tensor]
 
 
+class Opinion(NamedTuple):
+    """What speaks for a defect.
+
+    learned: the segmenter's logits, float32 (B, 1, H, W). novelty: (B, 1, H/8, W/8), or None without
+    features. reconstruction: (B, 3, H, W) in [0, 1].
+    """
+
+    learned: Tensor
+    novelty: Tensor | None
+    reconstruction: Tensor
+
+    def verdict(self, ceiling: Tensor) -> Tensor:
+        """Return the logits (B, 1, H, W) of a defect.
+
+        Without novelty they are the segmenter's. With it, two kinds of evidence add up: the novelty,
+        which knows no drawn defect and so cannot have learned wrongly, and what the segmenter says
+        beyond `ceiling`, the most that it says of good photos that it has not seen (docs/lab.md).
+        """
+        if self.novelty is None:
+            return self.learned
+        size = (self.learned.shape[-2], self.learned.shape[-1])
+        novelty = F.interpolate(self.novelty, size, mode="bilinear")
+        return novelty + F.relu(self.learned - ceiling) - EVEN
+
+
 class Inspector(nn.Module):
     """A photo in, defect logits and the photo's normal look out.
 
@@ -68,13 +94,18 @@ class Inspector(nn.Module):
     """
 
     kept: Tensor
+    ceiling: Tensor
 
     def __init__(self, config: InspectorConfig) -> None:
         super().__init__()
         diffusion, shape = config.diffusion, config.denoiser
         self.diffusion = diffusion
         self.patch = shape.patch
-        self.encoder = LiteEncoder() if config.segmenter.kind == "features" else None
+        # An autoencoder sees no noise that it could predict.
+        self.by_noise = diffusion.prediction == "noise" and diffusion.reconstruction != "autoencoder"
+        by_features = config.segmenter.kind == "features"
+        self.encoder = LiteEncoder() if by_features else None
+        self.memory = NormalMemory(LiteEncoder.widths[2:]) if by_features else None
         self.segmenter: nn.Module
         if self.encoder is not None:
             self.segmenter = Comparator(LiteEncoder.widths, config.segmenter.width)
@@ -95,12 +126,16 @@ class Inspector(nn.Module):
         )
         kept = linear_kept(diffusion.steps, diffusion.beta_start, diffusion.beta_end)
         self.register_buffer("kept", kept, persistent=False)
+        self.register_buffer("ceiling", torch.zeros(()))
 
     @classmethod
-    def fresh(cls, config: InspectorConfig, squares: npt.NDArray[np.uint8]) -> Inspector:
+    def fresh(
+        cls, config: InspectorConfig, squares: npt.NDArray[np.uint8], numbers: Sequence[int]
+    ) -> Inspector:
         """Return an untrained inspector: weights drawn from the seed, ImageNet features if asked for.
 
-        squares: uint8 (N, S, S, 3), good photos; their features are standardised to mean 0, variance 1.
+        squares: uint8 (N, S, S, 3), of the training photos with these numbers; the features of the
+        first are standardised to mean 0 and variance 1, those of all fill the memory.
 
         Raises:
             DependencyError: the ImageNet weights are not installed.
@@ -108,9 +143,13 @@ class Inspector(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(runtime.stream_seed(config.training.seed, "weights"))
             inspector = cls(config)
-        if inspector.encoder is not None:
-            inspector.encoder.load_imagenet()
-            inspector.encoder.standardise(as_float(torch.from_numpy(squares)))
+        encoder, memory = inspector.encoder, inspector.memory
+        if encoder is not None and memory is not None:
+            encoder.load_imagenet()
+            encoder.standardise(as_float(torch.from_numpy(squares[:_STATISTICS])))
+            with torch.no_grad():
+                seen = [encoder(as_float(torch.from_numpy(square[None])))[2:] for square in squares]
+                memory.fit(seen, numbers, runtime.generator(config.training.seed, "memory"))
         return inspector
 
     def forward(self, photo: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,6 +157,11 @@ class Inspector(nn.Module):
 
         photo: uint8 (B, H, W, 3). noise: (B, 2, 3, H, W), for the fine and for the anchor step.
         """
+        opinion = self.opinion(photo, noise)
+        return opinion.verdict(self.ceiling), opinion.reconstruction
+
+    def opinion(self, photo: Tensor, noise: Tensor) -> Opinion:
+        """Return what speaks for a defect at each place; arguments as in `forward`."""
         image = as_float(photo)
         fine, anchor = self.diffusion.fine_step, self.diffusion.anchor_step
         if self.diffusion.reconstruction == "iterative":
@@ -126,7 +170,10 @@ class Inspector(nn.Module):
             steps = torch.tensor([fine, anchor], device=image.device)[:, None]
             steps = steps.expand(2, len(image))
             normal = self.guide(self.guess(image, noise, steps[0], steps[1]))
-        return self.segment(image, normal, self.features(image)), normal.image
+        features = self.features(image)
+        novelty = self.novelty(features)
+        learned = self.segment(image, normal, features, novelty).float()
+        return Opinion(learned, novelty, normal.image)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Return the photo's standardised ImageNet features; none when the segmenter uses none."""
@@ -167,12 +214,29 @@ class Inspector(nn.Module):
         ]
         return Reconstruction(image.clamp(0, 1), features)
 
-    def segment(self, image: Tensor, normal: Reconstruction, features: list[Tensor]) -> Tensor:
-        """Return defect logits (B, 1, H, W) of a photo beside its normal look."""
-        if self.encoder is None:
+    def novelty(self, features: list[Tensor], own: Tensor | None = None) -> Tensor | None:
+        """Return how far each place is from all that good photos have shown, (B, 1, H/8, W/8).
+
+        own: int64 (B,), the numbers of training photos, which are not compared with themselves. None
+        when the segmenter uses no features.
+        """
+        if self.memory is None:
+            return None
+        found: Tensor = self.memory(features[2:], own)
+        return found
+
+    def segment(
+        self,
+        image: Tensor,
+        normal: Reconstruction,
+        features: list[Tensor],
+        novelty: Tensor | None,
+    ) -> Tensor:
+        """Return the segmenter's logits (B, 1, H, W) of a photo beside its normal look."""
+        if novelty is None:
             logits: Tensor = self.segmenter(image, normal.image)
         else:
-            logits = self.segmenter(image, normal.image, features, normal.features)
+            logits = self.segmenter(image, normal.image, features, normal.features, novelty)
         return logits
 
     def _pass(self, image: Tensor, noise: Tensor, step: Tensor, *, plain: bool = False) -> Guess:
@@ -184,10 +248,10 @@ class Inspector(nn.Module):
     def _read(self, noisy: Tensor, kept: Tensor, step: Tensor) -> Guess:
         output, side = self.denoiser(noisy, step)
         output = output.float()
-        if self.diffusion.prediction == "clean":
-            noise, clean = predict_noise(noisy, output, kept), output
-        else:
+        if self.by_noise:
             noise, clean = output, predict_clean(noisy, output, kept)
+        else:
+            noise, clean = predict_noise(noisy, output, kept), output
         return Guess(noisy, noise, clean, kept, self._unfold(side))
 
     def _iterate(self, image: Tensor, noise: Tensor) -> Reconstruction:
@@ -230,79 +294,6 @@ class Inspector(nn.Module):
         ]
 
 
-class Objective(nn.Module):
-    """The training loss of one micro-batch (DiffusionAD, Eq. 11): the sum of Eq. 9, ours and Eq. 10."""
-
-    def __init__(self, config: InspectorConfig, inspector: Inspector, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.inspector = inspector
-        self.detach = config.training.detach
-        self.by_noise = config.diffusion.prediction == "noise"
-        self.dtype = dtype
-
-    def forward(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return `loss` (Eq. 11) and its parts: `noise` (Eq. 9), `features` (ours), `mask` (Eq. 10)."""
-        inspector = self.inspector
-        where = next(inspector.parameters()).device
-        image = as_float(batch.photo.to(where))
-        valid, normal = batch.valid.to(where).float(), batch.normal.to(where)
-        noise, fine, anchor = batch.noise().to(where), batch.fine.to(where), batch.anchor.to(where)
-        with runtime.autocast(where, self.dtype):
-            features = inspector.features(image)
-            if self.detach:
-                guesses = self._learning_from_normal(image, noise, fine, anchor, normal)
-                settled = [guess.map(torch.Tensor.detach) for guess in guesses]
-            else:
-                guesses = settled = inspector.guess(image, noise, fine, anchor)
-            logits = inspector.segment(image, inspector.guide(settled), features)
-        expected = features[1:]
-        losses = {
-            "noise": self._noise(guesses, image, noise, normal, valid),
-            "features": sum(
-                (feature_loss(g.features, expected, normal, valid) for g in guesses),
-                torch.zeros((), device=where),
-            ),
-            "mask": mask_loss(logits.float(), batch.mask.to(where).float(), valid),
-        }
-        total = losses["noise"] + FEATURE_WEIGHT * losses["features"] + losses["mask"]
-        return {"loss": total, **losses}
-
-    def _learning_from_normal(
-        self, image: Tensor, noise: Tensor, fine: Tensor, anchor: Tensor, normal: Tensor
-    ) -> list[Guess]:
-        """Return guesses that learn from the leading normal images only: the rest costs no backward."""
-        count = int(normal.long().cumprod(0).sum())
-        inputs = (image, noise, fine, anchor)
-        parts = []
-        for rows, learns in ((slice(0, count), True), (slice(count, None), False)):
-            chosen = [value[rows] for value in inputs]
-            if len(chosen[0]):
-                with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-                    parts.append(self.inspector.guess(*chosen))
-        return [_joined(pair) for pair in zip(*parts, strict=True)]
-
-    def _noise(
-        self, guesses: list[Guess], image: Tensor, noise: Tensor, normal: Tensor, valid: Tensor
-    ) -> Tensor:
-        """Return Eq. 9 over the noise scales in use."""
-        total = torch.zeros((), device=image.device)
-        for scale, guess in enumerate(guesses):
-            if self.by_noise:
-                total = total + noise_loss(guess.noise, noise[:, scale], normal, valid)
-            else:
-                total = total + clean_loss(guess.clean, image, guess.kept, normal, valid)
-        return total
-
-
 def as_float(photo: Tensor) -> Tensor:
     """Return float32 (B, 3, H, W) in [0, 1], channels last, of uint8 (B, H, W, 3)."""
     return photo.permute(0, 3, 1, 2).float() / 255
-
-
-def _joined(parts: tuple[Guess, ...]) -> Guess:
-    """Return the guesses about consecutive parts of a batch as one."""
-    if len(parts) == 1:
-        return parts[0]
-    rows = zip(*([*part[:4], *part.features] for part in parts), strict=True)
-    noisy, noise, clean, kept, *features = (torch.cat(row) for row in rows)
-    return Guess(noisy, noise, clean, kept, features)

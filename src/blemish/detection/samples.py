@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -27,20 +28,23 @@ from blemish.synthesis import (
     synthesise,
 )
 
+Mask = npt.NDArray[np.bool_]
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Squares and what is known about them.
 
     photo: uint8 (B, S, S, 3). mask, valid: bool (B, 1, S, S), True = defect, True = not padding.
-    normal: bool (B,). fine, anchor: int64 (B,), the two diffusion steps. streams: the seeds of each
-    image's private noise.
+    normal: bool (B,). source: int64 (B,), the number of the photo. fine, anchor: int64 (B,), the
+    two diffusion steps. streams: the seeds of each image's private noise.
     """
 
     photo: Tensor
     mask: Tensor
     valid: Tensor
     normal: Tensor
+    source: Tensor
     fine: Tensor
     anchor: Tensor
     streams: tuple[int, ...]
@@ -106,26 +110,29 @@ class Samples(Dataset[list[Batch]]):
         """Return the samples of some slots of an iteration's global batch."""
         seed = self.config.training.seed
         rows = [self._sample(numpy_generator(seed, "sample", iteration, s), s) for s in slots]
+        views, masks, sources = zip(*rows, strict=True)
         diffusion = self.config.diffusion
         draws = [generator(seed, "steps", iteration, s) for s in slots]
         fine = [torch.randint(0, diffusion.split, (), generator=g) for g in draws]
         anchor = [torch.randint(diffusion.split, diffusion.steps, (), generator=g) for g in draws]
         return Batch(
-            photo=torch.from_numpy(np.stack([view.image for view, _ in rows])),
-            mask=torch.from_numpy(np.stack([mask for _, mask in rows]))[:, None],
-            valid=torch.from_numpy(np.stack([view.valid for view, _ in rows]))[:, None],
-            normal=torch.tensor([not mask.any() for _, mask in rows]),
+            photo=torch.from_numpy(np.stack([view.image for view in views])),
+            mask=torch.from_numpy(np.stack(masks))[:, None],
+            valid=torch.from_numpy(np.stack([view.valid for view in views]))[:, None],
+            normal=torch.tensor([not mask.any() for mask in masks]),
+            source=torch.tensor(sources),
             fine=torch.stack(fine),
             anchor=torch.stack(anchor),
             streams=tuple(stream_seed(seed, "noise", iteration, s) for s in slots),
         )
 
-    def _sample(self, rng: np.random.Generator, slot: int) -> tuple[View, np.ndarray]:
-        view = self.photos.view(int(rng.integers(len(self.photos))), rng)
-        view = turned(view, self.turns, rng)
+    def _sample(self, rng: np.random.Generator, slot: int) -> tuple[View, Mask, int]:
+        """Return a square, its mask, and the number of its photo."""
+        source = int(rng.integers(len(self.photos)))
+        view = turned(self.photos.view(source, rng), self.turns, rng)
         if slot < self.config.training.normals:
-            return view, np.zeros(view.valid.shape, np.bool_)
-        return drawn(view, self.recipe, self.textures, rng)
+            return view, np.zeros(view.valid.shape, np.bool_), source
+        return *drawn(view, self.recipe, self.textures, rng), source
 
     def stream(self, start: int, workers: int) -> Iterator[list[Batch]]:
         """Yield the iterations from `start` on, without end."""
@@ -140,7 +147,7 @@ class Samples(Dataset[list[Batch]]):
 
 def drawn(
     view: View, how: Recipe, textures: TextureSource, rng: np.random.Generator
-) -> tuple[View, np.ndarray]:
+) -> tuple[View, Mask]:
     """Return the square with a drawn defect, and the defect's mask."""
     image, mask = synthesise(view.image, view.allowed, how, textures, rng)
     return View(image, view.valid, view.allowed), mask

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from blemish.data import Dataset, Split, hold_out, read_split, write_png, write_
 from blemish.data.pictures import contact_sheet, overlay
 from blemish.detection.calibration import Calibration
 from blemish.detection.detector import Detector
-from blemish.detection.inspector import Inspector, Objective, as_float
+from blemish.detection.inspector import Inspector, Opinion, as_float
+from blemish.detection.joint import Objective
 from blemish.detection.photos import Photos, View, settled
 from blemish.detection.samples import Batch, Samples, drawn
 from blemish.detection.scoring import NoiseField, image_score
@@ -36,7 +38,12 @@ CONFIG, SPLIT, DETECTOR = "config.yaml", "split.json", "detector"
 _AT_LEAST = 4
 _SHEET_ROWS = 6
 _VALIDATION_SQUARES = 48
-_STATISTICS = 64
+_BATCH = 8
+
+CALM_SHARE = 0.999
+"""Share of a good photo's pixels on which the segmenter should stay below its ceiling."""
+
+_COMPARED, _REMEMBERED = 48, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,8 @@ class InspectorTask:
         self.device = runtime.device(device)
         self.dtype = runtime.precision(config.training.precision, self.device)
         self.photos = photos
-        self.inspector = Inspector.fresh(config, some_squares(photos, config.training.seed))
+        squares, numbers = some_squares(photos, config.training.seed, _REMEMBERED)
+        self.inspector = Inspector.fresh(config, squares, numbers)
         self.module: nn.Module = Objective(config, self.inspector, self.dtype)
         self.module.to(memory_format=torch.channels_last)
         if config.training.compile:
@@ -100,36 +108,59 @@ class InspectorTask:
 
     def validate(self) -> dict[str, float]:
         """Return image AUROC and pixel AP on the held-out squares; the objective is their mean."""
+        opinions = list(self.opinions(self.held_out))
+        ceiling = self.ceiling(opinions)
         scores, labels, pixels = [], [], PixelScores()
-        for start in range(0, len(self.held_out), 8):
-            part = self.held_out[start : start + 8]
-            for square, values in zip(part, self._look(part)[0], strict=True):
-                scores.append(image_score(values, square.view.valid))
-                labels.append(bool(square.mask.any()))
-                pixels.add(values, square.mask, square.view.valid)
+        for square, opinion in zip(self.held_out, opinions, strict=True):
+            values = opinion.verdict(ceiling).sigmoid()[0, 0].numpy()
+            scores.append(image_score(values, square.view.valid))
+            labels.append(bool(square.mask.any()))
+            pixels.add(values, square.mask, square.view.valid)
         image, pixel = auroc(scores, labels), pixels.average_precision()
         return {"image_auroc": image, "pixel_ap": pixel, "objective": (image + pixel) / 2}
+
+    def ceiling(self, opinions: Sequence[Opinion]) -> Tensor:
+        """Return the most that the segmenter says of held-out good squares: the 99.9 % quantile."""
+        calm = [
+            opinion.learned[0, 0].numpy()[square.view.valid]
+            for square, opinion in zip(self.held_out, opinions, strict=True)
+            if not square.mask.any()
+        ]
+        return torch.tensor(np.quantile(np.concatenate(calm), CALM_SHARE), dtype=torch.float32)
+
+    def settle(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the inspector's whole state with these learned weights and their ceiling."""
+        self.inspector.load_state_dict(weights, strict=False)
+        self.inspector.eval()
+        self.inspector.ceiling.copy_(self.ceiling(list(self.opinions(self.held_out))))
+        return dict(self.inspector.state_dict())
 
     def sheet(self, path: Path) -> None:
         """Draw photo, reconstruction, map and mask of some held-out squares."""
         part = self.held_out[: 2 * _SHEET_ROWS]
-        maps, pictures = self._look(part)
+        opinions = list(self.opinions(part))
+        ceiling = self.ceiling(opinions)
         rows = []
-        for square, values, picture in zip(part, maps, pictures, strict=True):
+        for square, opinion in zip(part, opinions, strict=True):
+            values = opinion.verdict(ceiling).sigmoid()[0, 0].numpy()
+            shown = opinion.reconstruction[0].permute(1, 2, 0).numpy()
+            picture = np.rint(shown.clip(0, 1) * 255).astype(np.uint8)
             mask = np.repeat(square.mask[..., None], 3, axis=2).astype(np.uint8) * 255
             rows.append([square.view.image, picture, overlay(square.view.image, values), mask])
-        titles = ["photo", "reconstruction", "map", "drawn defect"]
-        write_png(path, contact_sheet(rows, titles))
+        write_png(path, contact_sheet(rows, ["photo", "reconstruction", "map", "drawn defect"]))
 
-    def _look(self, part: Sequence[HeldOut]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-        """Return maps (B, S, S) and reconstructions (B, S, S, 3) of some squares."""
-        squares = np.stack([square.view.image for square in part])
-        noise = torch.stack([self._field.windows(square) for square in squares])
+    def opinions(self, squares: Sequence[HeldOut]) -> Iterator[Opinion]:
+        """Yield the inspector's opinion on each square, as a batch of one on the CPU."""
         where = next(self.inspector.parameters()).device
-        with torch.inference_mode(), runtime.autocast(where, self.dtype):
-            logits, picture = self.inspector(torch.from_numpy(squares).to(where), noise.to(where))
-        shown = picture.float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1)
-        return logits.float().sigmoid()[:, 0].cpu().numpy(), shown.cpu().numpy()
+        for start in range(0, len(squares), _BATCH):
+            images = np.stack([square.view.image for square in squares[start : start + _BATCH]])
+            noise = torch.stack([self._field.windows(image) for image in images])
+            with torch.inference_mode(), runtime.autocast(where, self.dtype):
+                found = self.inspector.opinion(torch.from_numpy(images).to(where), noise.to(where))
+            learned, shown = found.learned.cpu(), found.reconstruction.float().cpu()
+            novelty = None if found.novelty is None else found.novelty.cpu()
+            for row in (slice(index, index + 1) for index in range(len(images))):
+                yield Opinion(learned[row], None if novelty is None else novelty[row], shown[row])
 
 
 def train(
@@ -162,9 +193,7 @@ def train(
     task = InspectorTask(config, photos, held_out, device)
     run = Run(task, plan, folder, cpu=task.device.type == "cpu")
     outcome = run.fit(resume=resume)
-    weights = task.inspector.state_dict() | {
-        name.removeprefix("inspector."): value for name, value in outcome.weights.items()
-    }
+    weights = task.settle({n.removeprefix("inspector."): v for n, v in outcome.weights.items()})
     facts = _facts(config, split, outcome, plan)
     detector = calibrated(config, weights, split, facts, device)
     if run.accelerator.is_main_process:
@@ -181,18 +210,18 @@ def _with_turns(config: InspectorConfig, photos: Photos) -> InspectorConfig:
         return config
     encoder = LiteEncoder()
     encoder.load_imagenet()
-    squares = some_squares(photos, config.training.seed)
+    squares, _ = some_squares(photos, config.training.seed, _COMPARED)
     encoder.standardise(as_float(torch.from_numpy(squares)))
     found = symmetries(squares, encoder)
     runtime.logger.info("photos may be turned: %s", ", ".join(found) or "no")
     return config.model_copy(update={"data": config.data.model_copy(update={"turns": found})})
 
 
-def some_squares(photos: Photos, seed: int) -> npt.NDArray[np.uint8]:
-    """Return squares of up to 64 photos, to take statistics from."""
+def some_squares(photos: Photos, seed: int, most: int) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
+    """Return squares (N, S, S, 3) of up to `most` photos, and the photos' numbers."""
     rng = numpy_generator(seed, "statistics")
-    chosen = rng.permutation(len(photos))[:_STATISTICS]
-    return np.stack([photos.view(int(index), rng).image for index in chosen])
+    numbers = tuple(int(number) for number in rng.permutation(len(photos))[:most])
+    return np.stack([photos.view(number, rng).image for number in numbers]), numbers
 
 
 def calibrated(
@@ -241,6 +270,11 @@ def _prepare_folder(dataset: Dataset, config: InspectorConfig, folder: Path, *, 
     at_least = min(config.data.holdout_at_least, len(dataset.train) // 4)
     seed, share = config.training.seed, config.data.holdout
     split = hold_out(dataset.train, seed=seed, fraction=share, at_least=at_least)
+    if not split.validation:
+        raise DatasetError(
+            f"the good training photos of {dataset.root} are copies of so few that none can be kept",
+            hint="add photos of other pieces; `blemish check` lists the copies",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     write_yaml(folder / CONFIG, config)
     write_split(path, split, dataset.root)
@@ -249,6 +283,7 @@ def _prepare_folder(dataset: Dataset, config: InspectorConfig, folder: Path, *, 
 
 def _facts(config: InspectorConfig, split: Split, outcome: Outcome, plan: Plan) -> dict[str, Any]:
     """Return what a reader of the card should know about how the weights came about."""
+    best = outcome.state.best
     return {
         "blemish": __version__,
         "torch": torch.__version__,
@@ -261,7 +296,7 @@ def _facts(config: InspectorConfig, split: Split, outcome: Outcome, plan: Plan) 
         "split_sha256": split.digest,
         "iterations": outcome.state.iteration,
         "chosen_iteration": outcome.state.best_iteration,
-        "validation_objective": outcome.state.best,
+        "validation_objective": best if math.isfinite(best) else None,
         "training_seconds": round(outcome.state.elapsed, 1),
         "budget_seconds": plan.seconds,
         "stopped": outcome.state.stopped,

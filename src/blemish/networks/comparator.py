@@ -15,6 +15,8 @@ GROUPS = 8
 PRIOR = -3.0
 """The head's first bias: defects are rare, so the first maps are dark."""
 
+_NOVELTY_LEVEL = 2
+
 
 def _refine(width: int, convolutions: int) -> nn.Sequential:
     layers: list[nn.Module] = [normalisation(width, GROUPS), nn.SiLU()]
@@ -45,7 +47,8 @@ class Comparator(nn.Module):
     difference to the expected ones enter through 1x1 convolutions and are summed (a sum of
     convolutions is the convolution of the concatenation, without the copy), and so does the length
     of that difference, which marks the unexpected without having seen its like; at stride 2 the two
-    pictures and their difference enter as well. Group normalisation: no image sees its neighbours.
+    pictures and their difference enter as well. Group
+    normalisation: no image sees its neighbours.
     """
 
     def __init__(self, features: Sequence[int], width: int = 32) -> None:
@@ -57,6 +60,7 @@ class Comparator(nn.Module):
             nn.Conv2d(c, w, 1, bias=False) for c, w in zip(features[1:], widths[1:], strict=True)
         )
         self.distance = nn.ModuleList(nn.Conv2d(1, w, 1, bias=False) for w in widths[1:])
+        self.novelty = nn.Conv2d(1, widths[2], 1, bias=False)
         self.lift = nn.ModuleList(
             nn.Conv2d(coarse, fine, 1, bias=False) for fine, coarse in itertools.pairwise(widths)
         )
@@ -71,11 +75,13 @@ class Comparator(nn.Module):
         reconstruction: Tensor,
         features: Sequence[Tensor],
         expected: Sequence[Tensor],
+        novelty: Tensor,
     ) -> Tensor:
         """Return logits (B, 1, H, W).
 
         photo, reconstruction: (B, 3, H, W) in [0, 1]; features: of the photo at strides 2, 4, 8, 16;
-        expected: of the normal look at strides 4, 8, 16.
+        expected: of the normal look at strides 4, 8, 16; novelty: standardised distance from all
+        that good photos have shown, (B, 1, H/8, W/8).
         """
         x: Tensor | None = None
         for level in (3, 2, 1, 0):
@@ -86,6 +92,8 @@ class Comparator(nn.Module):
                 y = y + self.distance[level - 1](log_distance(difference).to(y.dtype))
             else:
                 y = y + self._compare_pixels(photo, reconstruction, y.dtype)
+            if level == _NOVELTY_LEVEL:
+                y = y + self.novelty(novelty.to(y.dtype))
             if x is not None:
                 y = y + F.interpolate(self.lift[level](x), scale_factor=2.0, mode="nearest")
             x = self.refine[level](y)

@@ -128,8 +128,7 @@ def test_every_picture_and_chart_is_described_and_every_table_header_has_a_scope
 def test_the_verdict_counts_photos_in_words() -> None:
     words = verdict(report_of(counted((7, 190), (301, 388))))
     assert words["good"].replace("\u202f", " ") == (
-        "Of 190 good photos, 7 were rejected (3.7 %; 95 % interval 1.8 % to 7.4 %). "
-        "The target is 5 %."
+        "Of 190 good photos, 7 were rejected (3.7 %; 95 % interval 1.8 % to 7.4 %). The target is 5 %."
     )
     assert words["defective"].startswith("Of 388 defective photos, 301 were found (77.6")
 
@@ -282,8 +281,7 @@ def test_six_hundred_photos_fit_into_eight_megabytes() -> None:
     photo = grain.clip(0, 255).astype(np.uint8)
     whole = case("a", "pit", 0.9, side=192)
     cases = [
-        dataclasses.replace(whole, name=str(i), photo=photo, reconstruction=photo)
-        for i in range(600)
+        dataclasses.replace(whole, name=str(i), photo=photo, reconstruction=photo) for i in range(600)
     ]
     assert len(render(report_of(cases))) < 8_000_000
 

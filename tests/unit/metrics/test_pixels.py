@@ -32,9 +32,7 @@ def test_images_of_any_size_are_pooled_as_scikit_learn_would() -> None:
     assert pixels.average_precision() == pytest.approx(
         reference.average_precision_score(labels, scores)
     )
-    assert best.value == pytest.approx(
-        reference.f1_score(labels, scores >= np.float32(best.threshold))
-    )
+    assert best.value == pytest.approx(reference.f1_score(labels, scores >= np.float32(best.threshold)))
 
 
 def test_the_order_of_images_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The one training loop: budget, mixed precision, clipping, averaging, selection, exact resume."""
+"""The loop: mixed precision, clipping, averaging, selection, budget, exact resume."""
 
 from __future__ import annotations
 
@@ -8,98 +8,26 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from safetensors import safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from blemish.errors import ArtifactError, BlemishError, DependencyError
-from blemish.runtime import atomic_write, logger, write_json
+from blemish.runtime import atomic_write, logger
+from blemish.training.checkpoint import CHECKPOINT, finite, read_checkpoint, write_checkpoint
+from blemish.training.plan import Interrupted, Outcome, Plan, State, Task
 
-CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
 _MEASURE_FROM, _MEASURE_TO = 8, 24  # iterations of this process: the first are slower
 _TRACKERS = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
-
-
-class Interrupted(BlemishError):
-    """The run was asked to stop and has saved its state."""
-
-
-class Task(Protocol):
-    """What is trained. Iteration i must see the same data whatever ran before and on how many ranks."""
-
-    module: nn.Module
-    """Called with one micro-batch; returns named scalar losses, `loss` being their total."""
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the optimiser's groups, each with its own `lr`."""
-
-    def batches(self, start: int, rank: int, world: int) -> Iterable[Sequence[Any]]:
-        """Yield this rank's micro-batches of iteration start, start + 1, ... without end."""
-
-    def validate(self) -> dict[str, float]:
-        """Return validation figures; `objective` (higher = better) chooses the weights kept."""
-
-    def sheet(self, path: Path) -> None:
-        """Draw what the networks see now to a picture file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How long to train and how to step.
-
-    Give `iterations`, or `seconds` of wall clock: the number of iterations is then measured once, kept
-    with the run and used by a resumed run too. decay: share of the run over which the learning rate
-    falls linearly to zero. ema: decay of the averaged weights.
-    """
-
-    iterations: int | None = None
-    seconds: float | None = None
-    validations: int = 10
-    patience: int = 0
-    warmup: int = 0
-    decay: float = 0.0
-    clip: float = 1.0
-    ema: float = 0.999
-    checkpoint_seconds: float = 60.0
-    trackers: tuple[str, ...] = ()
-
-    def rate(self, iteration: int, total: int) -> float:
-        """Return the learning rate's factor in (0, 1]: linear warm-up, constant, linear decay."""
-        rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
-        falling = self.decay * total
-        fall = min(1.0, (total - iteration) / falling) if falling else 1.0
-        return rise * fall
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Where a run is: everything but the tensors."""
-
-    iteration: int = 0
-    total: int | None = None
-    elapsed: float = 0.0
-    best: float = -math.inf
-    best_iteration: int = 0
-    stale: int = 0
-    stopped: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a finished run leaves: the chosen averaged weights and how they were found."""
-
-    weights: dict[str, Tensor]
-    state: State
 
 
 class Run:
@@ -112,6 +40,10 @@ class Run:
             if name not in _TRACKERS:
                 raise DependencyError(
                     f"there is no tracker {name!r}", hint=f"choose of: {', '.join(_TRACKERS)}"
+                )
+            if find_spec(_TRACKERS[name]) is None:
+                raise DependencyError(
+                    f"{name} is not installed", hint="pip install 'blemish[trackers]'"
                 )
         self.task, self.plan, self.folder = task, plan, folder
         self.accelerator = Accelerator(
@@ -129,6 +61,7 @@ class Run:
         self.chosen = {name: value.clone() for name, value in self.ema.items()}
         self.state = State()
         self._stop_requested = False
+        self._validated = 0
 
     def _learned(self) -> dict[str, Tensor]:
         """Return what training changes: parameters that learn, and floating-point statistics."""
@@ -153,7 +86,7 @@ class Run:
 
         Raises:
             Interrupted: a signal asked for a stop; the state is saved.
-            ArtifactError: there is nothing to resume, or it belongs to another model.
+            ArtifactError: the folder holds a run and `resume` is not asked for, or another model's.
         """
         if resume:
             self._load()
@@ -256,6 +189,8 @@ class Run:
     def _validation_due(self) -> bool:
         if self.state.total is None:
             return False
+        if self.state.iteration == self._validated:
+            return False
         every = max(1, math.ceil(self.state.total / self.plan.validations))
         return self.state.iteration % every == 0 or self.state.iteration == self.state.total
 
@@ -271,6 +206,7 @@ class Run:
             self.state = replace(self.state, best=best, best_iteration=self.state.iteration, stale=0)
         else:
             self.state = replace(self.state, stale=self.state.stale + 1)
+        self._validated = self.state.iteration
         self._log({"event": "validation", **figures})
         words = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
         if self.accelerator.is_main_process:
@@ -308,7 +244,8 @@ class Run:
     def _log(self, event: Mapping[str, Any]) -> None:
         if not self.accelerator.is_main_process:
             return
-        line = {"iteration": self.state.iteration, "seconds": round(self.state.elapsed, 3), **event}
+        line = {"iteration": self.state.iteration, "seconds": round(self.state.elapsed, 3)}
+        line |= {k: finite(v) if isinstance(v, float) else v for k, v in event.items()}  # type: ignore[misc]
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if self.plan.trackers:
@@ -332,59 +269,42 @@ class Run:
         """Write the whole state to one file, atomically."""
         if not self.accelerator.is_main_process:
             return
-        tensors = {f"module.{n}": v for n, v in self.bare.state_dict().items()}
-        tensors |= {f"ema.{n}": v for n, v in self.ema.items()}
-        tensors |= {f"chosen.{n}": v for n, v in self.chosen.items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{n}": v for n, v in slots.items()}
-        plain = {n: v.detach().cpu().contiguous().clone() for n, v in tensors.items()}
-        facts = {**asdict(self.state), "best": _finite(self.state.best)}
-        data = to_bytes(plain, metadata={"state": json.dumps(facts)})
-        with atomic_write(self.folder / CHECKPOINT) as file:
-            file.write(data)
-        write_json(self.folder / "progress.json", facts)
+        slots = self.optimizer.state_dict()["state"]
+        rooms = {
+            "module": self.bare.state_dict(),
+            "ema": self.ema,
+            "chosen": self.chosen,
+            "optimizer": {f"{i}.{n}": v for i, values in slots.items() for n, v in values.items()},
+        }
+        write_checkpoint(self.folder, rooms, self.state)
 
     def _load(self) -> None:
-        """Take up the state of the last checkpoint.
+        """Take up the state of the last checkpoint, if there is one.
 
         Raises:
-            ArtifactError: there is none, or it belongs to another model.
+            ArtifactError: it is damaged, or belongs to another model.
         """
-        path = self.folder / CHECKPOINT
-        if not path.is_file():
+        if not (self.folder / CHECKPOINT).is_file():
             logger.info("%s holds no checkpoint yet: starting at iteration 0", self.folder)
             return
-        groups: dict[str, dict[str, Tensor]] = {"module": {}, "ema": {}, "chosen": {}}
-        slots: dict[int, dict[str, Tensor]] = {}
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads(file.metadata()["state"])
-            for key in file.keys():  # noqa: SIM118 - not a mapping
-                room, name = key.split(".", 1)
-                if room == "optimizer":
-                    index, slot = name.split(".", 1)
-                    slots.setdefault(int(index), {})[slot] = file.get_tensor(key)
-                else:
-                    groups[room][name] = file.get_tensor(key)
-        if {n: v.shape for n, v in groups["module"].items()} != {
-            n: v.shape for n, v in self.bare.state_dict().items()
-        }:
+        rooms, state = read_checkpoint(self.folder)
+        saved, own = rooms.get("module", {}), self.bare.state_dict()
+        if {n: v.shape for n, v in saved.items()} != {n: v.shape for n, v in own.items()}:
             raise ArtifactError(
-                f"{path} belongs to another model",
+                f"{self.folder / CHECKPOINT} belongs to another model",
                 hint="resume with the settings that the run was started with",
             )
-        self.bare.load_state_dict(groups["module"])
+        self.bare.load_state_dict(saved)
         where = self.accelerator.device
-        self.ema = {n: v.to(where) for n, v in groups["ema"].items()}
-        self.chosen = {n: v.to(where) for n, v in groups["chosen"].items()}
-        self.optimizer.load_state_dict(
-            {"state": slots, "param_groups": self.optimizer.state_dict()["param_groups"]}
-        )
-        best = -math.inf if facts["best"] is None else facts["best"]
-        self.state = State(**{**facts, "best": best})
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+        self.ema = {n: v.to(where) for n, v in rooms["ema"].items()}
+        self.chosen = {n: v.to(where) for n, v in rooms["chosen"].items()}
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in rooms.get("optimizer", {}).items():
+            index, name = key.split(".", 1)
+            slots.setdefault(int(index), {})[name] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        self.state = state
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, str | int | float | bool]:

@@ -1,0 +1,106 @@
+"""What normal looks like, patch by patch: a small set of ImageNet features of good photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SIZE = 2048
+_POOL = 20_000
+_FLOOR = 0.05
+_NOBODY = -1
+
+
+class NormalMemory(nn.Module):
+    """How far each patch of a photo is from the nearest patch that a good photo has shown.
+
+    The denoiser expects the mean of what is possible; where the normal look has several faces (grain,
+    print, pose) the nearest of them is the better yardstick. The patches kept are a greedy k-centre
+    subset (Roth et al. 2022, PatchCore, section 3.2): the rare ones are in it.
+    """
+
+    bank: Tensor
+    owner: Tensor
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, widths: Sequence[int], size: int = SIZE) -> None:
+        """`widths`: channels of the two strides that make a patch, 8 and 16."""
+        super().__init__()
+        self.register_buffer("bank", torch.zeros(size, sum(widths)))
+        self.register_buffer("owner", torch.full((size,), _NOBODY))
+        self.register_buffer("centre", torch.zeros(()))
+        self.register_buffer("spread", torch.ones(()))
+
+    def fit(
+        self, photos: Sequence[Sequence[Tensor]], numbers: Sequence[int], generator: torch.Generator
+    ) -> None:
+        """Choose the patches to keep from the features of good photos, at strides 8 and 16.
+
+        photos: features of one photo each; numbers: what each is called in `forward`. The distances
+        are then standardised so that those of good photos to the patches of the
+        *other* photos have mean 0 and variance 1.
+        """
+        each = max(1, _POOL // len(photos))
+        pool, owners = [], []
+        for number, features in zip(numbers, photos, strict=True):
+            rows = patches(features)[0].flatten(1).T
+            chosen = torch.randperm(len(rows), generator=generator)[:each]
+            pool.append(rows[chosen])
+            owners.append(torch.full((len(chosen),), number))
+        rows, owner = torch.cat(pool), torch.cat(owners)
+        kept = k_centres(rows, len(self.bank))
+        self.bank.copy_(rows[kept])
+        self.owner.copy_(owner[kept])
+        raw = [
+            self._log_distance(patches(features), torch.tensor([number]))
+            for number, features in list(zip(numbers, photos, strict=True))[:64]
+        ]
+        spread, centre = torch.std_mean(torch.cat([values.flatten() for values in raw]))
+        self.centre.copy_(centre)
+        self.spread.copy_(spread)
+
+    def forward(self, features: Sequence[Tensor], own: Tensor | None = None) -> Tensor:
+        """Return the standardised log distance of each patch, float32 (B, 1, h, w) at stride 8.
+
+        features: at strides 8 and 16. own: int64 (B,), the photos' numbers in `fit`: a training photo
+        is not compared with its own patches; None or -1 compares with all.
+        """
+        return (self._log_distance(patches(features), own) - self.centre) / self.spread
+
+    def _log_distance(self, patch: Tensor, own: Tensor | None) -> Tensor:
+        batch, width, height, breadth = patch.shape
+        rows = patch.permute(0, 2, 3, 1).reshape(batch, height * breadth, width)
+        # The product alone runs in the autocast's number format; the small sums stay exact.
+        product = torch.matmul(rows, self.bank.T).float()
+        squared = rows.float().square().sum(2, keepdim=True) + self.bank.square().sum(1) - 2 * product
+        if own is not None:
+            mine = (own[:, None] == self.owner) & (own[:, None] != _NOBODY)
+            squared = squared.masked_fill(mine[:, None], torch.inf)
+        nearest = squared.amin(2).clamp_min(0).view(batch, 1, height, breadth)
+        return torch.log(nearest / width + _FLOOR)
+
+
+def patches(features: Sequence[Tensor]) -> Tensor:
+    """Return patch features (B, C8 + C16, h, w) on the grid of stride 8, each with its neighbours."""
+    fine, coarse = (F.avg_pool2d(x.float(), 3, 1, 1) for x in features)
+    wide = F.interpolate(coarse, size=(fine.shape[-2], fine.shape[-1]), mode="bilinear")
+    return torch.cat([fine, wide], dim=1)
+
+
+def k_centres(rows: Tensor, count: int) -> Tensor:
+    """Return the indices of `count` rows (N, C), each the farthest from all chosen before it.
+
+    Starts at row 0; with fewer rows than asked for, the indices repeat.
+    """
+    squares = rows.square().sum(1)
+    nearest = torch.full((len(rows),), torch.inf)
+    chosen = [0]
+    for _ in range(min(count, len(rows)) - 1):
+        last = chosen[-1]
+        nearest = torch.minimum(nearest, squares + squares[last] - 2 * (rows @ rows[last]))
+        chosen.append(int(nearest.argmax()))
+    return torch.tensor(chosen)[torch.arange(count) % len(chosen)]

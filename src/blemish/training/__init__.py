@@ -1,0 +1,7 @@
+"""The one training loop, for whatever is trained: a budget, averaging, selection, exact resume."""
+
+from blemish.training.checkpoint import CHECKPOINT
+from blemish.training.plan import Interrupted, Outcome, Plan, State, Task
+from blemish.training.run import LOG, Run
+
+__all__ = ["CHECKPOINT", "LOG", "Interrupted", "Outcome", "Plan", "Run", "State", "Task"]

@@ -1,0 +1,85 @@
+"""What is trained, for how long, and where a run is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from blemish.errors import BlemishError
+
+
+class Interrupted(BlemishError):
+    """The run was asked to stop and has saved its state."""
+
+
+class Task(Protocol):
+    """What is trained. Iteration i must see the same data whatever ran before and on how many ranks."""
+
+    module: nn.Module
+    """Called with one micro-batch; returns named scalar losses, `loss` being their total."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the optimiser's groups, each with its own `lr`."""
+
+    def batches(self, start: int, rank: int, world: int) -> Iterable[Sequence[Any]]:
+        """Yield this rank's micro-batches of iteration start, start + 1, ... without end."""
+
+    def validate(self) -> dict[str, float]:
+        """Return validation figures; `objective` (higher = better) chooses the weights kept."""
+
+    def sheet(self, path: Path) -> None:
+        """Draw what the networks see now to a picture file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long to train and how to step.
+
+    Give `iterations`, or `seconds` of wall clock: the number of iterations is then measured once, kept
+    with the run and used by a resumed run too. decay: share of the run over which the learning rate
+    falls linearly to zero. ema: decay of the averaged weights.
+    """
+
+    iterations: int | None = None
+    seconds: float | None = None
+    validations: int = 10
+    patience: int = 0
+    warmup: int = 0
+    decay: float = 0.0
+    clip: float = 1.0
+    ema: float = 0.999
+    checkpoint_seconds: float = 60.0
+    trackers: tuple[str, ...] = ()
+
+    def rate(self, iteration: int, total: int) -> float:
+        """Return the learning rate's factor in (0, 1]: linear warm-up, constant, linear decay."""
+        rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
+        falling = self.decay * total
+        fall = min(1.0, (total - iteration) / falling) if falling else 1.0
+        return rise * fall
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a run is: everything but the tensors."""
+
+    iteration: int = 0
+    total: int | None = None
+    elapsed: float = 0.0
+    best: float = -math.inf
+    best_iteration: int = 0
+    stale: int = 0
+    stopped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a finished run leaves: the chosen averaged weights and how they were found."""
+
+    weights: dict[str, Tensor]
+    state: State

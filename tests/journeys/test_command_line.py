@@ -1,0 +1,254 @@
+"""The command line as a user meets it: data on stdout, talk on stderr, and a code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blemish.cli import main
+from blemish.config import write_yaml
+from blemish.data import write_sample
+
+pytestmark = pytest.mark.usefixtures("restored_logger")
+
+
+class Said(NamedTuple):
+    """What a command left: exit code, the JSON values of stdout, and stderr."""
+
+    code: int
+    lines: list[Any]
+    talk: str
+
+
+Command = Callable[..., Said]
+
+
+def strict(text: str) -> Any:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.fixture
+def blemish(capsys: pytest.CaptureFixture[str]) -> Command:
+    def run(*words: object) -> Said:
+        capsys.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        found = capsys.readouterr()
+        return Said(code, [strict(line) for line in found.out.splitlines()], found.err)
+
+    return run
+
+
+@pytest.fixture
+def config(tiny, tmp_path: Path) -> Path:
+    write_yaml(tmp_path / "tiny.yaml", tiny())
+    return tmp_path / "tiny.yaml"
+
+
+def test_from_photos_to_a_report(blemish, product, config, tmp_path):
+    run = tmp_path / "run"
+
+    checked = blemish("check", product)
+    assert checked.code == 0
+    assert checked.lines[-1]["ok"] is True
+    assert checked.lines[-1]["counts"]["train"] == {"good": 12}
+
+    words = ["train", product, "--out", run, "--config", config, "--device", "cpu"]
+    trained = blemish(*words, "--iterations", 4, "--false-alarm-rate", 0.25)
+    assert trained.code == 0
+    (line,) = trained.lines
+    assert line["detector"] == str(run / "detector")
+    assert line["iterations"] == 4
+
+    again = blemish(*words, "--iterations", 4, "--false-alarm-rate", 0.25)
+    assert again.code == 2
+    assert "--resume" in again.talk
+
+    resumed = blemish(*words, "--iterations", 4, "--false-alarm-rate", 0.25, "--resume")
+    assert resumed.lines[0]["threshold"] == line["threshold"]
+
+    overlays = tmp_path / "overlays"
+    inspected = blemish(
+        "inspect", run / "detector", product / "test", "--overlays", overlays, "--device", "cpu"
+    )
+    assert inspected.code == 0
+    assert len(inspected.lines) == 6
+    for verdict in inspected.lines:
+        assert verdict["threshold"] == line["threshold"]
+        assert verdict["anomalous"] == (verdict["score"] >= verdict["threshold"])
+        assert 0 < verdict["p_value"] <= 1
+        with Image.open(verdict["overlay"]) as picture:
+            assert picture.size == (128, 64)
+
+    evaluated = blemish("evaluate", run / "detector", product, "--device", "cpu")
+    assert evaluated.code == 0
+    figures = strict((run / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
+    assert figures["photos"] == {"good": 3, "scratch": 3}
+    assert evaluated.lines[0]["image_auroc"] == figures["metrics"]["image_auroc"]
+    scores = {line["image"]: line["score"] for line in inspected.lines}
+    good, bad = ([s for n, s in scores.items() if kind in n] for kind in ("/good/", "/scratch/"))
+    pairs = [(b > g) + 0.5 * (b == g) for g in good for b in bad]
+    assert figures["metrics"]["image_auroc"] == pytest.approx(np.mean(pairs))
+    page = (run / "evaluation" / "report.html").read_text(encoding="utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    assert "scratch/000.png" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_the_doctor_tells_what_the_machine_offers(blemish):
+    (facts,) = blemish("doctor").lines
+    assert facts["packages"]["torch"]
+    assert facts["weights"]["efficientnet-lite0 (ImageNet)"].endswith(".pth")
+    assert facts["presets"]["paper"]["million_weights"] == pytest.approx(131.65 + 28.37, abs=0.011)
+    assert facts["presets"]["fast"]["million_weights"] < facts["presets"]["base"]["million_weights"]
+
+
+def test_another_threshold_or_rate_changes_verdicts_and_not_scores(blemish, run_folder, product):
+    words = ["inspect", run_folder / "detector", product / "test", "--device", "cpu"]
+    plain, all_bad, strictly = (
+        blemish(*words, *more).lines for more in ([], ["--threshold", 0], ["--false-alarm-rate", 0.9])
+    )
+    scores = [line["score"] for line in plain]
+    assert [line["score"] for line in all_bad] == [line["score"] for line in strictly] == scores
+    assert all(line["anomalous"] and line["threshold"] == 0 for line in all_bad)
+    assert strictly[0]["threshold"] < plain[0]["threshold"]
+
+
+def test_epochs_are_passes_over_the_good_photos(blemish, product, config, tmp_path):
+    words = ["train", product, "--out", tmp_path / "run", "--config", config, "--device", "cpu"]
+    assert blemish(*words, "--epochs", 1).lines[0]["iterations"] == 12 // 4
+
+
+def test_settings_come_from_preset_file_words_and_options_in_that_order(
+    blemish, product, config, tmp_path
+):
+    words = ["train", product, "--out", tmp_path / "run", "--config", config, "--iterations", 1]
+    words += ["--set", "training.seed=5", "--set", "training.clip=0.5", "--seed", 7, "--device", "cpu"]
+    assert blemish(*words).lines[0]["seed"] == 7
+    written = (tmp_path / "run" / "config.yaml").read_text()
+    assert "seed: 7" in written
+    assert "clip: 0.5" in written
+    assert "size: 64" in written
+
+
+def test_one_broken_file_stops_neither_the_others_nor_the_exit_code(
+    blemish, run_folder, product, tmp_path
+):
+    (tmp_path / "broken.png").write_bytes(b"no photo")
+    good = product / "test" / "good" / "000.png"
+    found = blemish("inspect", run_folder / "detector", good, tmp_path / "broken.png", good)
+    assert found.code == 2
+    assert ["error" in line for line in found.lines] == [False, True, False]
+    assert found.lines[1]["image"] == str(tmp_path / "broken.png")
+    assert found.lines[1]["hint"]
+    assert found.lines[0] == found.lines[2]
+
+
+def test_problems_of_a_dataset_are_lines_with_their_fix(blemish, product, tmp_path):
+    data = Path(shutil.copytree(product, tmp_path / "nut"))
+    (data / "train" / "good" / "000.png").write_bytes(b"")
+    found = blemish("check", data)
+    assert found.code == 2
+    problems = [line for line in found.lines[:-1] if line["severity"] == "error"]
+    assert [problem["file"].endswith("000.png") for problem in problems] == [True]
+    assert problems[0]["fix"]
+
+
+@pytest.fixture
+def places(product, run_folder, config, tmp_path) -> dict[str, str]:
+    """Names that the wrong commands below may use."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "list.yaml").write_text("- 1")
+    for index in range(4):
+        photo = np.full((64, 64, 3), index, np.uint8)
+        write_sample(tmp_path / "untested", "good", str(index), photo, split="train")
+    return {
+        "data": str(product),
+        "detector": str(run_folder / "detector"),
+        "run": str(run_folder),
+        "config": str(config),
+        "tmp": str(tmp_path),
+    }
+
+
+TRAIN = "train {data} --out {tmp}/run --config {config} --iterations 1 --device cpu"
+WRONG = [
+    "check {tmp}/nowhere",
+    "check {tmp}/file",
+    "train {tmp}/nowhere --out {tmp}/run",
+    "train {tmp}/empty --out {tmp}/run",
+    "train {data} --out {tmp}/file --config {config} --iterations 1",
+    "train {data} --out {tmp}/file/run --config {config} --iterations 1",
+    TRAIN + " --preset huge",
+    TRAIN + " --set training.sead=1",
+    TRAIN + " --set training.seed",
+    TRAIN + " --set training.seed=many",
+    TRAIN + " --set denoiser.heads=3",
+    TRAIN + " --set training.normals=3 --set training.accumulation=2",
+    TRAIN + " --set synthesis.opacity=[0.8,0.2]",
+    TRAIN + " --config {tmp}/nowhere.yaml",
+    TRAIN + " --config {tmp}/list.yaml",
+    TRAIN + " --textures {tmp}/nowhere",
+    TRAIN + " --textures {tmp}/empty",
+    TRAIN + " --track notebook",
+    TRAIN + " --device toaster",
+    TRAIN + " --device cuda:99",
+    TRAIN + " --iterations 0",
+    TRAIN + " --iterations many",
+    TRAIN + " --epochs 2",
+    TRAIN + " --false-alarm-rate 1",
+    "train {data} --out {tmp}/run --budget 5x",
+    "train {data} --out {tmp}/run --budget infm",
+    "train {data}",
+    "inspect {tmp}/nowhere {data}",
+    "inspect {run} {data}",
+    "inspect {detector} {tmp}/nowhere.png",
+    "inspect {detector} {tmp}/empty",
+    "inspect {detector}",
+    "inspect {detector} {data}/test --threshold nan",
+    "inspect {detector} {data}/test --threshold high",
+    "inspect {detector} {data}/test --batch 0",
+    "inspect {detector} {data}/test --device toaster",
+    "inspect {detector} {data}/test/good --overlays {tmp}/file",
+    "evaluate {detector} {tmp}/nowhere",
+    "evaluate {detector} {tmp}/untested",
+    "evaluate {tmp}/empty {data}",
+    "evaluate {detector} {data} --out {tmp}/file",
+    "polish {data}",
+    "",
+]
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_what_a_user_can_get_wrong_ends_with_code_2_and_a_sentence(blemish, places, command):
+    found = blemish(*command.format(**places).split())
+    assert found.code == 2
+    assert "error" in found.talk
+    assert "Traceback" not in found.talk
+    assert not [line for line in found.lines if "score" not in line and "ok" not in line]
+
+
+def test_tracebacks_are_there_for_those_who_ask(places):
+    with pytest.raises(Exception, match="does not exist"):
+        main(["check", "--debug", places["tmp"] + "/nowhere"])
+
+
+@pytest.mark.parametrize("command", ["--help", "train --help", "--version"])
+def test_help_is_on_stdout_with_code_0(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(command.split())
+    assert stop.value.code == 0
+    assert "blemish" in capsys.readouterr().out

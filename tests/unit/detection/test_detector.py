@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from blemish.artifacts import CARD, WEIGHTS, load_artifact, save_artifact
+from blemish.detection import Calibration, Detector
+from blemish.errors import ArtifactError, BlemishError, ImageError
+from blemish.synthesis import draw_good
+
+
+def nut(index: int, size: int = 64) -> np.ndarray:
+    return draw_good("nut", size, np.random.default_rng(index))
+
+
+def load(folder: Path) -> Detector:
+    return Detector.load(folder, device="cpu", precision="fp32")
+
+
+@pytest.fixture
+def folder(run_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the saved detector, to be spoilt."""
+    return Path(shutil.copytree(run_folder / "detector", tmp_path / "detector"))
+
+
+def test_a_saved_and_loaded_detector_gives_the_same_verdict_bit_for_bit(detector, tmp_path):
+    detector.save(tmp_path / "copy")
+    before, after = detector.predict(nut(0)), load(tmp_path / "copy").predict(nut(0))
+    assert after.summary() == before.summary()
+    np.testing.assert_array_equal(after.map, before.map)
+    np.testing.assert_array_equal(after.reconstruction, before.reconstruction)
+
+
+def test_a_detector_remembers_how_it_came_about(detector, tmp_path):
+    detector.save(tmp_path / "copy")
+    copy = load(tmp_path / "copy")
+    assert copy.config == detector.config
+    assert copy.facts == detector.facts
+    assert copy.facts["iterations"] == 10
+    assert copy.facts["good_photos"] + copy.facts["held_out_photos"] == 12
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (50, 97), (200, 120), (1, 1), (3, 500)])
+def test_maps_and_reconstructions_have_the_photos_own_resolution(detector, height, width):
+    photo = np.array(Image.fromarray(nut(0)).resize((width, height)))
+    verdict = detector.predict(photo)
+    assert verdict.map.shape == (height, width)
+    assert verdict.map.dtype == np.float32
+    assert verdict.reconstruction.shape == (height, width, 3)
+    assert 0 <= verdict.map.min() <= verdict.map.max() <= 1
+
+
+def test_a_file_and_its_pixels_get_the_same_verdict(detector, tmp_path):
+    Image.fromarray(nut(1)).save(tmp_path / "nut.png")
+    by_name = detector.predict(str(tmp_path / "nut.png"))
+    np.testing.assert_array_equal(by_name.map, detector.predict(nut(1)).map)
+
+
+def test_the_same_photo_always_gets_the_same_score(detector):
+    first = detector.predict(nut(2)).score
+    detector.predict(nut(3))
+    assert detector.predict(nut(2)).score == first
+
+
+def test_the_score_is_raw_and_calibration_changes_only_the_threshold(detector):
+    strict, loose = (detector.with_false_alarm_rate(rate) for rate in (0.25, 0.75))
+    verdicts = [other.predict(nut(0)) for other in (detector, strict, loose)]
+    assert len({verdict.score for verdict in verdicts}) == 1
+    assert len({verdict.p_value for verdict in verdicts}) == 1
+    assert loose.threshold < strict.threshold
+    scores = detector.calibration.scores
+    assert strict.threshold == np.nextafter(scores[-1], np.inf)
+
+
+def test_a_photo_is_anomalous_from_the_threshold_on(detector):
+    score = detector.predict(nut(0)).score
+    weights = detector._inspector.state_dict()
+    for held_out, anomalous in [(np.nextafter(score, 0), True), (score, False)]:
+        other = Detector(
+            detector.config, weights, Calibration.of([held_out], 0.5), device="cpu", precision="fp32"
+        )
+        assert other.predict(nut(0)).anomalous is anomalous
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_the_size_of_the_batch_does_not_change_the_verdicts(detector, batch_size):
+    photos = [nut(index) for index in range(5)]
+    alone = [detector.predict(photo) for photo in photos]
+    together = list(detector.predict_many(photos, batch_size=batch_size))
+    for one, other in zip(alone, together, strict=True):
+        assert other.score == pytest.approx(one.score, abs=1e-5)
+        np.testing.assert_allclose(other.map, one.map, atol=1e-5)
+
+
+def test_in_bfloat16_scores_stay_close_to_those_in_float32(detector, run_folder):
+    fast = Detector.load(run_folder / "detector", device="cpu", precision="bf16")
+    photos = [nut(index) for index in range(4)]
+    exact = [verdict.score for verdict in detector.predict_many(photos)]
+    assert [v.score for v in fast.predict_many(photos)] == pytest.approx(exact, abs=0.02)
+
+
+def test_verdicts_come_in_the_order_of_the_photos_whatever_their_sizes(detector):
+    photos = [nut(0, size) for size in (64, 100, 80, 64, 128)]
+    found = list(detector.predict_many(photos, batch_size=2))
+    assert [verdict.map.shape[0] for verdict in found] == [64, 100, 80, 64, 128]
+
+
+def test_reconstructions_are_left_out_when_nobody_asks(detector):
+    (verdict,) = detector.predict_many([nut(0)], reconstruct=False)
+    assert verdict.reconstruction is None
+
+
+def tiled(detector: Detector) -> Detector:
+    data = detector.config.data.model_copy(update={"framing": "tiles"})
+    config = detector.config.model_copy(update={"data": data})
+    weights = detector._inspector.state_dict()
+    return Detector(config, weights, detector.calibration, device="cpu", precision="fp32")
+
+
+def test_a_photo_of_the_networks_size_is_one_tile(detector):
+    whole, tiles = detector.predict(nut(0)), tiled(detector).predict(nut(0))
+    assert tiles.score == pytest.approx(whole.score, abs=1e-6)
+    np.testing.assert_allclose(tiles.map, whole.map, atol=1e-6)
+    np.testing.assert_array_equal(tiles.reconstruction, whole.reconstruction)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 150), (130, 100), (20, 30)])
+def test_tiles_cover_photos_of_any_size_in_one_map(detector, height, width):
+    photo = np.array(Image.fromarray(nut(0, 150)).resize((width, height)))
+    one_by_one = list(tiled(detector).predict_many([photo, photo], batch_size=1))
+    (first, second) = tiled(detector).predict_many([photo, photo], batch_size=16)
+    assert first.map.shape == (height, width)
+    assert first.reconstruction.shape == (height, width, 3)
+    np.testing.assert_allclose(first.map, second.map, atol=1e-6)
+    np.testing.assert_allclose(first.map, one_by_one[0].map, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        np.zeros((64, 64), np.uint8),
+        np.zeros((64, 64, 4), np.uint8),
+        np.zeros((64, 64, 3), np.float32),
+        np.zeros((0, 64, 3), np.uint8),
+    ],
+    ids=["grey", "rgba", "float", "empty"],
+)
+def test_arrays_that_are_no_photo_are_refused(detector, photo):
+    with pytest.raises(ImageError, match="expected a photo as uint8"):
+        detector.predict(photo)
+
+
+def test_changed_weights_are_refused(folder):
+    content = bytearray((folder / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (folder / WEIGHTS).write_bytes(content)
+    with pytest.raises(ArtifactError, match="is missing or is not the file"):
+        load(folder)
+
+
+def change_card(folder: Path, change) -> None:
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    change(card)
+    (folder / CARD).write_text(json.dumps(card), encoding="utf-8")
+
+
+def test_a_newer_schema_is_refused_with_the_way_out(folder):
+    change_card(folder, lambda card: card.update(schema=99))
+    with pytest.raises(ArtifactError, match="pip install --upgrade blemish"):
+        load(folder)
+
+
+def test_an_artifact_of_another_kind_is_refused(tmp_path):
+    save_artifact(tmp_path / "other", {"x": torch.zeros(1)}, {"kind": "embedding"})
+    with pytest.raises(ArtifactError, match="holds a embedding, expected an inspector"):
+        load(tmp_path / "other")
+
+
+@pytest.mark.parametrize("missing", ["calibration", "config", "facts"])
+def test_a_card_with_a_part_missing_is_refused(folder, missing):
+    change_card(folder, lambda card: card.pop(missing))
+    with pytest.raises(ArtifactError, match=missing):
+        load(folder)
+
+
+def test_weights_of_another_shape_are_refused(folder):
+    tensors, card = load_artifact(folder)
+    card["config"]["segmenter"]["width"] = 16
+    save_artifact(folder, tensors, {k: v for k, v in card.items() if k != "weights_sha256"})
+    with pytest.raises(ArtifactError, match="does not fit its own card"):
+        load(folder)
+
+
+def test_a_setting_that_this_version_does_not_know_is_refused(folder):
+    change_card(folder, lambda card: card["config"]["data"].update(zoom=2))
+    with pytest.raises(BlemishError, match=r"data\.zoom: there is no such setting"):
+        load(folder)

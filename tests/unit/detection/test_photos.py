@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blemish.config import InspectorConfig, SynthesisConfig, parse
+from blemish.data import write_sample
+from blemish.detection.photos import Photos, settled
+from blemish.records import Record
+
+
+def letterboxed(kind: str = "texture") -> InspectorConfig:
+    return parse({"data": {"size": 64}, "synthesis": {"kind": kind}})
+
+
+def tiled() -> InspectorConfig:
+    return parse({"data": {"size": 64, "framing": "tiles"}, "synthesis": {"kind": "texture"}})
+
+
+@pytest.fixture
+def photo(tmp_path):
+    def write(height: int, width: int) -> tuple[Record, np.ndarray]:
+        image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        return write_sample(tmp_path, "good", "a", image, split="train"), image
+
+    return write
+
+
+def test_a_letterboxed_photo_is_one_square_with_its_padding_marked(photo):
+    record, _ = photo(32, 64)
+    (view,) = Photos([record], letterboxed()).views(0)
+    assert view.valid.sum() == 32 * 64
+    assert not view.valid[:16].any()
+    np.testing.assert_array_equal(view.allowed, view.valid)
+
+
+def test_the_tiles_of_a_photo_show_every_pixel_at_its_own_resolution(photo):
+    record, image = photo(70, 150)
+    seen = {view.image.tobytes() for view in Photos([record], tiled()).views(0)}
+    for top, left in [(0, 0), (6, 86)]:
+        assert image[top : top + 64, left : left + 64].tobytes() in seen
+    assert len(seen) == 2 * 3
+
+
+def test_a_random_tile_is_a_window_of_the_photo_chosen_by_the_stream(photo):
+    record, image = photo(70, 150)
+    photos = Photos([record], tiled())
+    windows = {
+        image[top : top + 64, left : left + 64].tobytes() for top in range(7) for left in range(87)
+    }
+    drawn = [photos.view(0, np.random.default_rng(seed)).image.tobytes() for seed in range(20)]
+    assert set(drawn) <= windows
+    assert len(set(drawn)) > 10
+    assert drawn[3] == photos.view(0, np.random.default_rng(3)).image.tobytes()
+
+
+def test_beyond_a_photo_smaller_than_its_tile_nothing_is_valid(photo):
+    record, image = photo(40, 50)
+    view = Photos([record], tiled()).view(0, np.random.default_rng(0))
+    np.testing.assert_array_equal(view.image[:40, :50], image)
+    expected = np.zeros((64, 64), np.bool_)
+    expected[:40, :50] = True
+    np.testing.assert_array_equal(view.valid, expected)
+    np.testing.assert_array_equal(view.allowed, expected)
+
+
+def test_defects_may_lie_on_the_product_only_when_there_is_one(tmp_path):
+    image = np.full((64, 64, 3), 230, np.uint8)
+    image[20:44, 16:48] = (90, 60, 40)
+    record = write_sample(tmp_path, "good", "a", image, split="train")
+    (view,) = Photos([record], letterboxed("object")).views(0)
+    product = np.zeros((64, 64), np.bool_)
+    product[20:44, 16:48] = True
+    assert (view.allowed & product).sum() / (view.allowed | product).sum() > 0.9
+
+
+UNDECIDED = SynthesisConfig(kind="auto", monochrome="auto")
+
+
+def test_a_nut_on_a_table_is_an_object_and_its_photos_have_colour(product):
+    records = [Record(path) for path in sorted((product / "train" / "good").iterdir())]
+    found = settled(UNDECIDED, records)
+    assert (found.kind, found.monochrome) == ("object", False)
+
+
+def test_photos_without_colour_are_found_to_be_grey(tmp_path):
+    records = []
+    for index in range(4):
+        grey = np.random.default_rng(index).integers(0, 256, (64, 64, 1), dtype=np.uint8)
+        records.append(write_sample(tmp_path, "good", str(index), grey.repeat(3, 2), split="train"))
+    assert settled(UNDECIDED, records).monochrome is True
+
+
+def test_what_is_decided_already_stays(product):
+    decided = SynthesisConfig(kind="texture", monochrome=True)
+    records = [Record(path) for path in sorted((product / "train" / "good").iterdir())]
+    assert settled(decided, records) == decided

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blemish.config import parse, read_yaml
+from blemish.data import read_dataset, read_split, write_sample
+from blemish.detection import Detector, train
+from blemish.detection.photos import Photos
+from blemish.detection.trainer import InspectorTask
+from blemish.errors import ArtifactError, DatasetError
+from blemish.training import Plan
+
+ONE = Plan(iterations=1, validations=1)
+
+
+def test_a_run_folder_holds_all_that_tells_its_story(run_folder, product, tiny):
+    assert parse(read_yaml(run_folder / "config.yaml")) == tiny()
+    split = read_split(run_folder / "split.json", read_dataset(product).root)
+    assert (len(split.train), len(split.validation)) == (9, 3)
+    log = [json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()]
+    assert [(line["event"], line["iteration"]) for line in log] == [
+        ("validation", 5),
+        ("train", 10),
+        ("validation", 10),
+    ]
+    with Image.open(run_folder / "sheets" / "0000010.png") as sheet:
+        assert sheet.width > 4 * 64
+
+
+def test_the_threshold_is_set_on_the_held_out_photos(run_folder, product, detector):
+    split = read_split(run_folder / "split.json", read_dataset(product).root)
+    scores = sorted(detector.predict(record.image).score for record in split.validation)
+    assert detector.calibration.scores == pytest.approx(scores, abs=1e-5)
+
+
+def test_a_folder_with_a_run_is_left_alone(run_folder, product, tiny):
+    with pytest.raises(ArtifactError, match="holds a run already"):
+        train(read_dataset(product), tiny(), run_folder, ONE, device="cpu")
+
+
+def test_a_run_is_not_resumed_with_other_settings(run_folder, product, tiny):
+    other = tiny(training={"seed": 1})
+    with pytest.raises(ArtifactError, match="started with other settings"):
+        train(read_dataset(product), other, run_folder, ONE, device="cpu", resume=True)
+
+
+def test_resuming_a_finished_run_writes_the_same_detector(run_folder, product, tiny, tmp_path):
+    copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    shutil.rmtree(copy / "detector")
+    plan = Plan(iterations=10, validations=2)
+    train(read_dataset(product), tiny(), copy, plan, device="cpu", resume=True)
+    name = "detector/weights.safetensors"
+    assert (copy / name).read_bytes() == (run_folder / name).read_bytes()
+    assert (copy / "log.jsonl").read_bytes() == (run_folder / "log.jsonl").read_bytes()
+
+
+def test_three_good_photos_are_too_few(tiny, tmp_path):
+    for index in range(3):
+        photo = np.full((64, 64, 3), index, np.uint8)
+        write_sample(tmp_path / "data", "good", str(index), photo, split="train")
+    with pytest.raises(DatasetError, match="has 3 good training photos, expected at least 4"):
+        train(read_dataset(tmp_path / "data"), tiny(), tmp_path / "run", ONE, device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_copies_of_one_photo_leave_nothing_to_hold_out(tiny, tmp_path):
+    for index in range(8):
+        photo = np.full((64, 64, 3), 90, np.uint8)
+        write_sample(tmp_path / "data", "good", str(index), photo, split="train")
+    with pytest.raises(DatasetError, match="copies"):
+        train(read_dataset(tmp_path / "data"), tiny(), tmp_path / "run", ONE, device="cpu")
+
+
+def test_photos_without_any_texture_can_be_trained_on(tiny, tmp_path):
+    for index in range(8):
+        photo = np.full((64, 64, 3), 80 + index, np.uint8)
+        write_sample(tmp_path / "data", "good", str(index), photo, split="train")
+    config = tiny(synthesis={"kind": "object"})
+    found = train(read_dataset(tmp_path / "data"), config, tmp_path / "run", ONE, device="cpu")
+    assert np.isfinite(found.threshold)
+    assert (tmp_path / "run" / "detector" / "card.json").is_file()
+
+
+def test_what_is_left_to_be_decided_is_decided_by_the_photos(product, tiny, tmp_path):
+    config = tiny(synthesis={"kind": "auto", "monochrome": "auto"}, data={"turns": "auto"})
+    found = train(read_dataset(product), config, tmp_path / "run", ONE, device="cpu").config
+    assert found.synthesis.kind == "object"
+    assert found.synthesis.monochrome is False
+    assert "auto" not in found.data.turns
+    assert parse(read_yaml(tmp_path / "run" / "config.yaml")) == config
+    resumed = train(read_dataset(product), config, tmp_path / "run", ONE, device="cpu", resume=True)
+    assert resumed.config == found
+
+
+def test_tiles_of_a_larger_photo_can_be_trained_on(tiny, tmp_path):
+    for index in range(4):
+        photo = np.random.default_rng(index).integers(0, 256, (80, 100, 3), dtype=np.uint8)
+        write_sample(tmp_path / "data", "good", str(index), photo, split="train")
+    config = tiny(data={"framing": "tiles"})
+    train(read_dataset(tmp_path / "data"), config, tmp_path / "run", ONE, device="cpu")
+    detector = Detector.load(tmp_path / "run" / "detector", device="cpu")
+    assert detector.predict(photo).map.shape == (80, 100)
+
+
+def test_validation_judges_each_held_out_photo_as_it_is_and_with_a_drawn_defect(product, tiny):
+    records, config = read_dataset(product).train, tiny()
+    photos, held_out = (Photos(r, config) for r in (records[:8], records[8:]))
+    task = InspectorTask(config, photos, held_out, "cpu")
+    task.inspector.eval()
+    assert [bool(square.mask.any()) for square in task.held_out] == 4 * [False, True]
+    figures = task.validate()
+    both = figures["image_auroc"] + figures["pixel_ap"]
+    assert figures["objective"] == pytest.approx(both / 2)
+    assert task.validate() == figures
+
+
+def test_an_unpainted_map_of_held_out_photos_is_worth_its_prevalence(product, tiny, monkeypatch):
+    records, config = read_dataset(product).train, tiny()
+    photos, held_out = (Photos(r, config) for r in (records[:8], records[8:]))
+    task = InspectorTask(config, photos, held_out, "cpu")
+    flat = np.full((8, 64, 64), 0.5, np.float32)
+    monkeypatch.setattr(task, "_look", lambda part: (flat[: len(part)], None))
+    figures = task.validate()
+    prevalence = np.mean([square.mask for square in task.held_out])
+    assert figures["image_auroc"] == 0.5
+    assert figures["pixel_ap"] == pytest.approx(prevalence)

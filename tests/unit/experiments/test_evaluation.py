@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.metrics as reference
+import torch
+
+from blemish.config import preset
+from blemish.data import Dataset, read_dataset, read_image, read_mask, write_sample
+from blemish.detection import Calibration
+from blemish.errors import DatasetError
+from blemish.experiments import evaluate
+from blemish.records import Prediction
+
+
+class Scripted:
+    """A stand-in for a detector: the map of a photo is its red channel, the score the map's mean."""
+
+    calibration = Calibration.of([0.1 * n for n in range(1, 6)], 0.2)
+    config = preset("fast")
+    device, dtype = torch.device("cpu"), torch.float32
+
+    @property
+    def facts(self) -> dict[str, int]:
+        return {"seed": 0}
+
+    @property
+    def threshold(self) -> float:
+        return self.calibration.threshold
+
+    def predict_many(self, photos: Sequence[np.ndarray], *, batch_size: int) -> Iterator[Prediction]:
+        assert len(photos) <= batch_size
+        for photo in photos:
+            values = (photo[..., 0] / 255).astype(np.float32)
+            score = float(values.mean())
+            p_value = self.calibration.p_value(score)
+            yield Prediction(score, self.threshold, p_value, values, photo)
+
+
+def mask() -> np.ndarray:
+    found = np.zeros((20, 30), np.bool_)
+    found[4:10, 5:20] = True
+    return found
+
+
+def noisy(seed: int, lift: np.ndarray | float = 0.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    photo = np.zeros((20, 30, 3), np.uint8)
+    photo[..., 0] = rng.integers(0, 160, (20, 30)) + rng.integers(0, 40) + 50 * lift
+    return photo
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    for index in range(4):
+        write_sample(tmp_path, "good", f"{index}", noisy(index))
+        write_sample(tmp_path, "dent", f"{index}", noisy(10 + index, mask()), mask())
+    for index in range(3):
+        write_sample(tmp_path, "crack", f"{index}", noisy(20 + index, 0.5 * mask()), mask())
+    return read_dataset(tmp_path)
+
+
+def scores_of(dataset: Dataset, labels: Sequence[str]) -> tuple[np.ndarray, ...]:
+    """Return image scores and labels, pixel scores and labels of some types, straight from disk."""
+    chosen = [record for record in dataset.test if record.label in labels]
+    maps = [read_image(record.image)[..., 0] / np.float32(255) for record in chosen]
+    masks = [
+        np.zeros((20, 30), np.bool_) if record.is_good else read_mask(record.mask) for record in chosen
+    ]
+    return (
+        np.array([values.mean() for values in maps]),
+        np.array([not record.is_good for record in chosen]),
+        np.concatenate([values.ravel() for values in maps]),
+        np.concatenate([truth.ravel() for truth in masks]),
+    )
+
+
+def check(found: dict, dataset: Dataset, labels: Sequence[str]) -> None:
+    scores, truth, pixels, marked = scores_of(dataset, labels)
+    assert found["image_auroc"] == pytest.approx(reference.roc_auc_score(truth, scores))
+    assert found["image_ap"] == pytest.approx(reference.average_precision_score(truth, scores))
+    assert found["pixel_auroc"] == pytest.approx(reference.roc_auc_score(marked, pixels), abs=1e-6)
+    assert found["pixel_ap"] == pytest.approx(
+        reference.average_precision_score(marked, pixels), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_figures_are_those_of_scikit_learn_over_all_photos_and_for_each_type(dataset, batch_size):
+    figures, _ = evaluate(Scripted(), dataset, batch_size=batch_size)
+    check(figures["metrics"], dataset, ["good", "dent", "crack"])
+    for label in ("dent", "crack"):
+        check(figures["per_type"][label], dataset, ["good", label])
+    assert figures["photos"] == {"good": 4, "dent": 4, "crack": 3}
+
+
+def test_rates_are_shares_of_photos_at_or_above_the_threshold(dataset):
+    figures, report = evaluate(Scripted(), dataset)
+    scores, truth, _, _ = scores_of(dataset, ["good", "dent", "crack"])
+    rejected = scores >= Scripted().threshold
+    assert figures["false_alarm_rate"] == rejected[~truth].mean()
+    assert figures["detection_rate"] == rejected[truth].mean()
+    assert sum(case.anomalous for case in report.cases) == rejected.sum()
+
+
+def test_the_interval_holds_the_figure_and_everything_is_strict_json(dataset):
+    figures, report = evaluate(Scripted(), dataset, command="blemish evaluate")
+    low, high = figures["image_auroc_interval"]
+    assert low <= figures["metrics"]["image_auroc"] <= high
+    json.dumps(figures, allow_nan=False)
+    assert report.facts["command"] == "blemish evaluate"
+
+
+def test_cases_show_every_photo_by_its_name_below_the_root(dataset):
+    _, report = evaluate(Scripted(), dataset)
+    assert {case.name for case in report.cases} == {
+        record.image.relative_to(dataset.root).as_posix() for record in dataset.test
+    }
+    shown = next(case for case in report.cases if case.name == "test/dent/0.png")
+    np.testing.assert_array_equal(shown.mask, mask())
+    assert shown.heat.shape == shown.photo.shape[:2]
+
+
+def test_defects_that_nobody_marked_count_as_photos_and_not_as_pixels(dataset):
+    before, _ = evaluate(Scripted(), dataset)
+    write_sample(dataset.root, "smear", "0", np.zeros((20, 30, 3), np.uint8))
+    found, report = evaluate(Scripted(), read_dataset(dataset.root))
+    assert found["photos"]["smear"] == 1
+    assert found["metrics"]["pixel_ap"] == before["metrics"]["pixel_ap"]
+    assert found["per_type"]["smear"]["pixel_ap"] is None
+    assert found["metrics"]["image_auroc"] < before["metrics"]["image_auroc"]
+    assert any("1 defect photos have no mask" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize("label", ["good", "dent"])
+def test_photos_of_one_kind_leave_undefined_figures_empty(tmp_path, label):
+    for index in range(3):
+        drawn = None if label == "good" else mask()
+        write_sample(tmp_path, label, str(index), noisy(index), drawn)
+    figures, _ = evaluate(Scripted(), read_dataset(tmp_path))
+    assert figures["metrics"]["image_auroc"] is None
+    assert figures["image_auroc_interval"] is None
+    json.dumps(figures, allow_nan=False)
+
+
+def test_a_dataset_without_test_photos_is_refused(tmp_path):
+    write_sample(tmp_path, "good", "0", noisy(0), split="train")
+    with pytest.raises(DatasetError, match="has no test photos"):
+        evaluate(Scripted(), read_dataset(tmp_path))

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from blemish.networks import NormalMemory
+from blemish.networks.memory import k_centres, patches
+
+WIDTHS = (3, 5)
+
+
+def features(count: int = 1, seed: int = 0) -> list[torch.Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(count, width, side, side, generator=rng)
+        for width, side in zip(WIDTHS, (8, 4), strict=True)
+    ]
+
+
+@pytest.fixture
+def memory() -> NormalMemory:
+    """A memory of four photos, numbered 10 to 13, that keeps 40 of their 256 patches."""
+    found = NormalMemory(WIDTHS, size=40)
+    photos = [features(seed=seed) for seed in range(4)]
+    found.fit(photos, range(10, 14), torch.Generator().manual_seed(0))
+    return found
+
+
+def test_each_centre_is_the_farthest_from_all_before_it():
+    rows = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    chosen = k_centres(rows, 12).tolist()
+    assert len(set(chosen)) == 12
+    for count in range(1, 12):
+        nearest = torch.cdist(rows, rows[chosen[:count]]).amin(1)
+        assert float(nearest[chosen[count]]) == pytest.approx(float(nearest.max()), rel=1e-4)
+
+
+def test_with_fewer_rows_than_centres_every_row_is_kept():
+    rows = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    assert set(k_centres(rows, 13).tolist()) == set(range(5))
+    assert len(k_centres(rows, 13)) == 13
+
+
+def test_patches_are_both_strides_on_the_grid_of_the_finer_one():
+    fine, coarse = features(2)
+    found = patches([fine, coarse])
+    assert found.shape == (2, 8, 8, 8)
+    torch.testing.assert_close(found[:, :3, 4, 4], fine[:, :, 3:6, 3:6].mean((2, 3)))
+
+
+def nearest(memory: NormalMemory, given: list[torch.Tensor], allowed: torch.Tensor) -> torch.Tensor:
+    """Return by brute force the standardised log distance of every patch to the allowed ones."""
+    rows = patches(given)[0].flatten(1).T
+    squared = torch.stack([(memory.bank[allowed] - row).square().sum(1).min() for row in rows])
+    logs = torch.log(squared / rows.shape[1] + 0.05)
+    return ((logs - memory.centre) / memory.spread).view(8, 8)
+
+
+def test_novelty_is_the_distance_to_the_nearest_patch_of_the_memory(memory):
+    given = features(seed=9)
+    everyone = torch.ones(40, dtype=torch.bool)
+    expected = nearest(memory, given, everyone)
+    torch.testing.assert_close(memory(given)[0, 0], expected, rtol=1e-3, atol=1e-3)
+    unknown = memory(given, torch.tensor([-1]))[0, 0]
+    torch.testing.assert_close(unknown, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_photo_of_the_memory_is_compared_with_the_others_only(memory):
+    given, number = features(seed=2), torch.tensor([12])
+    expected = nearest(memory, given, memory.owner != 12)
+    torch.testing.assert_close(memory(given, number)[0, 0], expected, rtol=1e-3, atol=1e-3)
+    assert float(memory(given).mean()) < float(memory(given, number).mean())
+
+
+def test_novelty_of_the_good_photos_has_mean_zero_and_variance_one(memory):
+    values = torch.cat([memory(features(seed=i), torch.tensor([10 + i])) for i in range(4)])
+    assert float(values.mean()) == pytest.approx(0, abs=1e-4)
+    assert float(values.std()) == pytest.approx(1, abs=1e-4)
+
+
+def test_what_no_good_photo_has_shown_is_new(memory):
+    given = features(seed=9)
+    strange = [F.pad(x[..., 1:], (1, 0), value=8.0) for x in given]
+    found = memory(strange)[0, 0]
+    assert float(found[:, 0].min()) > float(found[:, 4:].max())
+
+
+def test_a_photo_does_not_depend_on_its_neighbours_in_the_batch(memory):
+    together = memory(features(3))
+    alone = memory([x[:1] for x in features(3)])
+    torch.testing.assert_close(together[:1], alone)

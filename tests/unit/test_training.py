@@ -1,0 +1,421 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from blemish import training
+from blemish.errors import ArtifactError, BlemishError, DependencyError
+from blemish.runtime import generator
+from blemish.training import CHECKPOINT, LOG, Interrupted, Outcome, Plan, Run
+
+RATE = 0.05
+
+
+class CrashError(Exception):
+    """The power went."""
+
+
+class Line(nn.Module):
+    """Fits a plane to four points a batch."""
+
+    def __init__(self, inputs: int = 3) -> None:
+        super().__init__()
+        self.fit = nn.Linear(inputs, 1)
+        self.frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+        self.register_buffer("seen", torch.zeros(()))
+        nn.init.zeros_(self.fit.weight)
+        nn.init.zeros_(self.fit.bias)
+
+    def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        points, heights = batch
+        if self.training:
+            self.seen += 1
+        loss = (self.fit(points)[:, 0] - heights).square().mean()
+        return {"loss": loss, "twice": 2 * loss}
+
+
+class Toy:
+    """A task whose every part can be watched or scripted."""
+
+    def __init__(
+        self,
+        *,
+        before: Callable[[int], None] = lambda _: None,
+        objectives: Sequence[float] | None = None,
+        parts: int = 1,
+        inputs: int = 3,
+    ) -> None:
+        self.module = Line(inputs)
+        self.before, self.parts = before, parts
+        self.script = iter(objectives) if objectives is not None else None
+        self.live: list[Tensor] = []
+        self.averaged: list[Tensor] = []
+        self.sheets: list[Path] = []
+
+    def parameter_groups(self) -> list[dict]:
+        return [{"params": list(self.module.fit.parameters()), "lr": RATE, "weight_decay": 0.0}]
+
+    def batches(self, start: int, *_: int) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        iteration = start
+        while True:
+            self.before(iteration)
+            self.live.append(self.module.fit.weight.detach().clone())
+            points = torch.randn(4, 3, generator=generator(0, "points", iteration))
+            heights = points @ torch.tensor([1.0, -2.0, 0.5]) + 0.3
+            yield list(zip(points.chunk(self.parts), heights.chunk(self.parts), strict=True))
+            iteration += 1
+
+    def validate(self) -> dict[str, float]:
+        self.averaged.append(self.module.fit.weight.detach().clone())
+        error = (self.module.fit.weight.detach() - torch.tensor([1.0, -2.0, 0.5])).square().sum()
+        return {"objective": -error.item() if self.script is None else next(self.script)}
+
+    def sheet(self, path: Path) -> None:
+        self.sheets.append(path)
+
+
+def crash_at(iteration: int) -> Callable[[int], None]:
+    def before(now: int) -> None:
+        if now == iteration:
+            raise CrashError
+
+    return before
+
+
+def start(folder: Path, task: Toy | None = None, **plan: object) -> Run:
+    folder.mkdir(exist_ok=True)
+    chosen = {"iterations": 20, "validations": 4} | plan
+    return Run(task or Toy(), Plan(**chosen), folder, cpu=True)
+
+
+def log(folder: Path, *, seconds: bool = False) -> list[dict]:
+    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    return lines if seconds else [{k: v for k, v in x.items() if k != "seconds"} for x in lines]
+
+
+def same(run: Run, outcome: Outcome, other: Run, expected: Outcome) -> bool:
+    """Whether two finished runs have the same weights, live, averaged and chosen, bit for bit."""
+    pairs = [
+        (run.bare.state_dict(), other.bare.state_dict()),
+        (run.ema, other.ema),
+        (outcome.weights, expected.weights),
+    ]
+    return all(torch.equal(a[name], b[name]) for a, b in pairs for name in a | b)
+
+
+def test_the_rate_rises_stays_and_falls_as_computed_by_hand():
+    plan = Plan(iterations=10, warmup=4, decay=0.5)
+    rates = [plan.rate(iteration, 10) for iteration in range(10)]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
+
+
+def test_without_warmup_and_decay_the_rate_stays_whole():
+    assert {Plan(iterations=9).rate(iteration, 9) for iteration in range(9)} == {1.0}
+
+
+def test_the_rate_reaches_the_optimiser(tmp_path):
+    seen = []
+    run = start(tmp_path, iterations=10, warmup=4, decay=0.5)
+    run.optimizer.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: seen.append(optimizer.param_groups[0]["lr"] / RATE)
+    )
+    run.fit()
+    assert seen == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
+
+
+def test_training_fits_the_plane(tmp_path):
+    outcome = start(tmp_path, iterations=300, decay=0.5, ema=0.9).fit()
+    torch.testing.assert_close(
+        outcome.weights["fit.weight"], torch.tensor([[1.0, -2.0, 0.5]]), rtol=0, atol=0.02
+    )
+    assert outcome.state.stopped == "plan finished"
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for(tmp_path):
+    norms = []
+    run = start(tmp_path, iterations=5, clip=0.1)
+    run.optimizer.optimizer.register_step_pre_hook(
+        lambda *_: norms.append(
+            float(torch.cat([p.grad.flatten() for p in run.bare.fit.parameters()]).norm())
+        )
+    )
+    run.fit()
+    assert norms == pytest.approx(5 * [0.1], rel=1e-3)
+
+
+def test_averaged_weights_follow_the_live_ones_as_computed_by_hand(tmp_path):
+    task = Toy()
+    run = start(tmp_path, task, iterations=12, validations=12, ema=0.5)
+    run.fit()
+    live = [*task.live[1:12], run.bare.fit.weight.detach()]
+    average = torch.zeros(1, 3)
+    for iteration, weight in enumerate(live):
+        decay = min(0.5, (1 + iteration) / (10 + iteration))
+        average = decay * average + (1 - decay) * weight
+        torch.testing.assert_close(task.averaged[iteration], average)
+
+
+def test_validation_sees_the_averaged_weights_and_training_goes_on_with_the_live_ones(tmp_path):
+    watched, unwatched = Toy(), Toy()
+    start(tmp_path / "a", watched, validations=20).fit()
+    start(tmp_path / "b", unwatched, validations=1).fit()
+    assert all(torch.equal(a, b) for a, b in zip(watched.live, unwatched.live, strict=True))
+    assert not torch.equal(watched.averaged[5], watched.live[6])
+
+
+def test_only_what_learns_is_averaged_and_chosen(tmp_path):
+    run = start(tmp_path)
+    outcome = run.fit()
+    assert set(outcome.weights) == {"fit.weight", "fit.bias", "seen"}
+    assert float(run.bare.seen) == 20
+
+
+def test_micro_batches_make_the_update_of_their_whole_batch(tmp_path):
+    whole = start(tmp_path / "whole", Toy(parts=1)).fit()
+    parts = start(tmp_path / "parts", Toy(parts=4)).fit()
+    torch.testing.assert_close(parts.weights["fit.weight"], whole.weights["fit.weight"])
+    assert log(tmp_path / "parts")[-2]["twice"] == pytest.approx(log(tmp_path / "whole")[-2]["twice"])
+
+
+def test_the_weights_that_validated_best_are_kept(tmp_path):
+    task = Toy(objectives=[1.0, 3.0, 2.0, 3.0])
+    outcome = start(tmp_path, task).fit()
+    assert torch.equal(outcome.weights["fit.weight"], task.averaged[1])
+    assert (outcome.state.best, outcome.state.best_iteration) == (3.0, 10)
+
+
+def test_training_stops_when_validation_makes_no_progress(tmp_path):
+    task = Toy(objectives=[1.0, 2.0, 2.0, 1.5, 9.0])
+    outcome = start(tmp_path, task, iterations=50, validations=10, patience=2).fit()
+    assert outcome.state.stopped == "no progress in validation"
+    assert outcome.state.iteration == 20
+    assert outcome.state.best_iteration == 10
+
+
+def test_a_run_that_stopped_for_lack_of_progress_stays_stopped_when_resumed(tmp_path):
+    plan = {"iterations": 50, "validations": 10, "patience": 2}
+    outcome = start(tmp_path, Toy(objectives=[3.0, 2.0, 2.0]), **plan).fit()
+    again = start(tmp_path, Toy(objectives=[9.0]), **plan).fit(resume=True)
+    assert again.state.stopped == outcome.state.stopped
+    assert again.state == outcome.state
+    assert torch.equal(again.weights["fit.weight"], outcome.weights["fit.weight"])
+
+
+def test_progress_is_validated_and_drawn_as_often_as_planned(tmp_path):
+    task = Toy()
+    start(tmp_path, task, iterations=20, validations=4).fit()
+    assert [path.name for path in task.sheets] == [f"{i:07d}.png" for i in (5, 10, 15, 20)]
+    events = [(line["iteration"], line["event"]) for line in log(tmp_path)]
+    assert events == [
+        (5, "validation"),
+        (10, "train"),
+        (10, "validation"),
+        (15, "validation"),
+        (20, "train"),
+        (20, "validation"),
+    ]
+
+
+class Clock:
+    """Time that passes only when it is told to."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def spend(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=found.monotonic))
+    return found
+
+
+class Timed(Toy):
+    """A task whose iterations and validations cost known times."""
+
+    def __init__(self, clock: Clock, cost: Callable[[int], float], validation: float = 5.0) -> None:
+        super().__init__(before=lambda iteration: clock.spend(cost(iteration)))
+        self.clock, self.validation = clock, validation
+
+    def validate(self) -> dict[str, float]:
+        self.clock.spend(self.validation)
+        return super().validate()
+
+
+def test_a_budget_fixes_the_number_of_iterations_from_pace_and_price(tmp_path, clock):
+    # 24 iterations of 1 s to measure with, then room for 3 validations of 5 s and 2 to spare.
+    run = start(tmp_path, Timed(clock, lambda _: 1.0), iterations=None, seconds=100.0, validations=3)
+    outcome = run.fit()
+    assert outcome.state.total == outcome.state.iteration == 24 + (100 - 24 - 5 * 5)
+    assert outcome.state.stopped == "plan finished"
+    assert clock.now <= 100
+
+
+def test_the_slow_first_iterations_do_not_count_in_the_pace(tmp_path, clock):
+    task = Timed(clock, lambda iteration: 9.0 if iteration < 8 else 1.0, validation=0.0)
+    outcome = start(tmp_path, task, iterations=None, seconds=200.0).fit()
+    assert outcome.state.total == 24 + (200 - 8 * 9 - 16)
+
+
+def test_a_run_that_gets_slower_stops_when_its_budget_is_spent(tmp_path, clock):
+    task = Timed(clock, lambda iteration: 1.0 if iteration < 30 else 10.0, validation=0.0)
+    outcome = start(tmp_path, task, iterations=None, seconds=100.0).fit()
+    assert outcome.state.stopped == "budget spent"
+    assert outcome.state.iteration == 30 + 7
+    assert log(tmp_path)[-1]["event"] == "validation"
+
+
+def test_a_resumed_run_keeps_its_number_of_iterations_and_the_time_it_spent(tmp_path, clock):
+    plan = {"iterations": None, "seconds": 100.0, "checkpoint_seconds": 0.5}
+    task = Timed(clock, lambda _: 1.0, validation=0.0)
+    task.before = lambda i: crash_at(40)(i) or clock.spend(1.0)
+    with pytest.raises(CrashError):
+        start(tmp_path, task, **plan).fit()
+    state = start(tmp_path, Timed(clock, lambda _: 0.1, validation=0.0), **plan).fit(resume=True).state
+    assert state.iteration == state.total == 100
+    assert state.elapsed == pytest.approx(40 + 60 * 0.1, abs=1.01)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Outcome, Path]:
+    folder = tmp_path_factory.mktemp("run")
+    run = start(folder, warmup=3, decay=0.5)
+    return run, run.fit(), folder
+
+
+@pytest.mark.parametrize("crash", [1, 5, 7, 10, 19])
+def test_a_crashed_run_resumes_to_the_same_end_bit_for_bit(tmp_path, uninterrupted, crash):
+    expected_run, expected, folder = uninterrupted
+    plan = {"warmup": 3, "decay": 0.5, "checkpoint_seconds": -1.0}
+    with pytest.raises(CrashError):
+        start(tmp_path, Toy(before=crash_at(crash)), **plan).fit()
+    run = start(tmp_path, **plan)
+    assert same(run, run.fit(resume=True), expected_run, expected)
+    assert log(tmp_path) == log(folder)
+
+
+def test_what_was_logged_after_the_last_checkpoint_is_logged_once(tmp_path, uninterrupted):
+    expected_run, expected, folder = uninterrupted
+    plan = {"warmup": 3, "decay": 0.5}
+
+    def terminate(iteration: int) -> None:
+        if iteration == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="stopped at iteration 8"):
+        start(tmp_path, Toy(before=terminate), **plan).fit()
+    with pytest.raises(CrashError):
+        start(tmp_path, Toy(before=crash_at(17)), **plan).fit(resume=True)
+    assert log(tmp_path)[-1]["iteration"] == 15
+    with (tmp_path / LOG).open("a") as file:
+        file.write('{"iteration": 16, "event": "tr')
+    run = start(tmp_path, **plan)
+    assert same(run, run.fit(resume=True), expected_run, expected)
+    assert log(tmp_path) == log(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_run_after_its_iteration_with_the_state_saved(tmp_path, number):
+    def interrupt(iteration: int) -> None:
+        if iteration == 7:
+            os.kill(os.getpid(), number)
+
+    previous = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="go on with --resume"):
+        start(tmp_path, Toy(before=interrupt)).fit()
+    assert signal.getsignal(number) is previous
+    assert json.loads((tmp_path / "progress.json").read_text())["iteration"] == 8
+
+
+def test_finished_runs_resume_to_what_they_are(tmp_path):
+    run = start(tmp_path)
+    expected = run.fit()
+    again = start(tmp_path)
+    outcome = again.fit(resume=True)
+    assert same(again, outcome, run, expected)
+    assert outcome.state == expected.state
+
+
+def test_resuming_where_nothing_was_saved_starts_at_the_beginning(tmp_path, uninterrupted):
+    expected_run, expected, _ = uninterrupted
+    run = start(tmp_path, warmup=3, decay=0.5)
+    assert same(run, run.fit(resume=True), expected_run, expected)
+
+
+def test_a_run_is_never_started_over_another(tmp_path):
+    start(tmp_path).fit()
+    with pytest.raises(ArtifactError, match="add --resume"):
+        start(tmp_path).fit()
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    start(tmp_path).fit()
+    with pytest.raises(ArtifactError, match="belongs to another model"):
+        start(tmp_path, Toy(inputs=4)).fit(resume=True)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    start(tmp_path).fit()
+    (tmp_path / CHECKPOINT).write_bytes(b"no such thing")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        start(tmp_path).fit(resume=True)
+
+
+def test_a_run_leaves_no_temporary_files(tmp_path):
+    start(tmp_path, checkpoint_seconds=-1.0).fit()
+    assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT, LOG, "progress.json"}
+
+
+def test_a_run_without_any_finite_objective_keeps_its_first_weights_and_says_so(tmp_path):
+    outcome = start(tmp_path, Toy(objectives=4 * [float("nan")])).fit()
+    assert torch.equal(outcome.weights["fit.weight"], torch.zeros(1, 3))
+    lines = (tmp_path / LOG).read_text().splitlines()
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    for line in lines:
+        json.loads(line, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("plan", [{"iterations": None}, {"seconds": 5.0}])
+def test_a_plan_has_either_iterations_or_seconds(tmp_path, plan):
+    with pytest.raises(BlemishError, match="either a number of iterations or a budget"):
+        start(tmp_path, **plan)
+
+
+def test_an_unknown_tracker_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(DependencyError, match="tensorboard, mlflow, wandb"):
+        start(tmp_path, trackers=("notebook",))
+
+
+def test_a_tracker_that_is_not_installed_is_said_with_the_way_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "find_spec", lambda _: None)
+    with pytest.raises(DependencyError, match=r"pip install 'blemish\[trackers\]'"):
+        start(tmp_path, trackers=("tensorboard",))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_writes_its_events_into_the_run_folder(tmp_path):
+    start(tmp_path, trackers=("tensorboard",)).fit()
+    (events,) = tmp_path.rglob("events.out.tfevents.*")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(events.parent))
+    accumulator.Reload()
+    points = [(point.step, point.value) for point in accumulator.Scalars("loss")]
+    expected = [(x["iteration"], x["loss"]) for x in log(tmp_path) if x["event"] == "train"]
+    assert points == [(step, pytest.approx(value)) for step, value in expected]
