@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from blemish.config import PRESETS, InspectorConfig, Section, preset
+from blemish.config import InspectorConfig, Section, preset
+from blemish.presets import PRESETS
 
 PAGE = Path(__file__).with_name("configuration.md")
 INTRODUCTION = """\

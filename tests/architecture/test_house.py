@@ -22,7 +22,7 @@ MODULES = {
     for path in sorted(SOURCE.rglob("*.py"))
 }
 ROWS = {
-    **dict.fromkeys(["errors", "records", "version"], 1),
+    **dict.fromkeys(["errors", "presets", "records", "version"], 1),
     **dict.fromkeys(["config", "runtime", "artifacts"], 2),
     **dict.fromkeys(["data", "synthesis", "diffusion", "metrics", "training"], 3),
     **dict.fromkeys(["networks"], 4),

@@ -105,13 +105,13 @@ def test_each_of_many_odd_files_gets_one_line_and_the_good_ones_their_verdict(ru
     words = ["inspect", str(run_folder / "detector"), str(folder), str(tmp_path / "no_extension")]
     words += ["--overlays", str(tmp_path / "overlays"), "--device", "cpu"]
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from blemish.cli import main; sys.exit(main())", *words],
+        [sys.executable, "-m", "blemish", *words],
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
         check=False,
     )
     assert b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")
-    assert done.returncode == 2
+    assert done.returncode == 2, done.stderr.decode(errors="replace")
     found = {Path(line["image"]).name: line for line in map(json.loads, done.stdout.splitlines())}
     assert len(done.stdout.splitlines()) == len(found)
     assert found.keys() == {*GOOD, *bad, "no_extension"}

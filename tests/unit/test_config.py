@@ -5,7 +5,6 @@ import yaml
 from pydantic import ValidationError
 
 from blemish.config import (
-    PRESETS,
     InspectorConfig,
     dotted,
     merged,
@@ -15,6 +14,7 @@ from blemish.config import (
     write_yaml,
 )
 from blemish.errors import ConfigError
+from blemish.presets import PRESETS
 
 
 @pytest.mark.parametrize("name", PRESETS)

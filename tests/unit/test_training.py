@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blemish import training
 from blemish.errors import ArtifactError, BlemishError, DependencyError
 from blemish.runtime import generator
 from blemish.training import CHECKPOINT, LOG, Interrupted, Outcome, Plan, Run
+from blemish.training import run as loop
 
 RATE = 0.05
 
@@ -239,7 +239,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=found.monotonic))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=found.monotonic))
     return found
 
 
@@ -403,7 +403,7 @@ def test_an_unknown_tracker_is_refused_with_the_known_ones(tmp_path):
 
 
 def test_a_tracker_that_is_not_installed_is_said_with_the_way_to_install_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "find_spec", lambda _: None)
+    monkeypatch.setattr(loop, "find_spec", lambda _: None)
     with pytest.raises(DependencyError, match=r"pip install 'blemish\[trackers\]'"):
         start(tmp_path, trackers=("tensorboard",))
 
@@ -411,7 +411,7 @@ def test_a_tracker_that_is_not_installed_is_said_with_the_way_to_install_it(tmp_
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_writes_its_events_into_the_run_folder(tmp_path):
     start(tmp_path, trackers=("tensorboard",)).fit()
-    (events,) = tmp_path.rglob("events.out.tfevents.*")
+    (events,) = (tmp_path / tmp_path.name).glob("events.out.tfevents.*")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     accumulator = EventAccumulator(str(events.parent))

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from blemish import runtime
-from blemish.config import PRESETS, preset
+from blemish.config import preset
 from blemish.detection.inspector import Inspector
 from blemish.errors import DependencyError
 from blemish.networks.encoder import weights_path
+from blemish.presets import PRESETS
 from blemish.version import __version__
 
 _PACKAGES = ("torch", "accelerate", "numpy", "pillow", "pydantic", "safetensors")

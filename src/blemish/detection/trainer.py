@@ -109,7 +109,7 @@ class InspectorTask:
     def validate(self) -> dict[str, float]:
         """Return image AUROC and pixel AP on the held-out squares; the objective is their mean."""
         opinions = list(self.opinions(self.held_out))
-        ceiling = self.ceiling(opinions)
+        ceiling = _ceiling(self.held_out, opinions)
         scores, labels, pixels = [], [], PixelScores()
         for square, opinion in zip(self.held_out, opinions, strict=True):
             values = opinion.verdict(ceiling).sigmoid()[0, 0].numpy()
@@ -119,27 +119,18 @@ class InspectorTask:
         image, pixel = auroc(scores, labels), pixels.average_precision()
         return {"image_auroc": image, "pixel_ap": pixel, "objective": (image + pixel) / 2}
 
-    def ceiling(self, opinions: Sequence[Opinion]) -> Tensor:
-        """Return the most that the segmenter says of held-out good squares: the 99.9 % quantile."""
-        calm = [
-            opinion.learned[0, 0].numpy()[square.view.valid]
-            for square, opinion in zip(self.held_out, opinions, strict=True)
-            if not square.mask.any()
-        ]
-        return torch.tensor(np.quantile(np.concatenate(calm), CALM_SHARE), dtype=torch.float32)
-
     def settle(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the inspector's whole state with these learned weights and their ceiling."""
         self.inspector.load_state_dict(weights, strict=False)
         self.inspector.eval()
-        self.inspector.ceiling.copy_(self.ceiling(list(self.opinions(self.held_out))))
+        self.inspector.ceiling.copy_(_ceiling(self.held_out, self.opinions(self.held_out)))
         return dict(self.inspector.state_dict())
 
     def sheet(self, path: Path) -> None:
         """Draw photo, reconstruction, map and mask of some held-out squares."""
         part = self.held_out[: 2 * _SHEET_ROWS]
         opinions = list(self.opinions(part))
-        ceiling = self.ceiling(opinions)
+        ceiling = _ceiling(part, opinions)
         rows = []
         for square, opinion in zip(part, opinions, strict=True):
             values = opinion.verdict(ceiling).sigmoid()[0, 0].numpy()
@@ -161,6 +152,16 @@ class InspectorTask:
             novelty = None if found.novelty is None else found.novelty.cpu()
             for row in (slice(index, index + 1) for index in range(len(images))):
                 yield Opinion(learned[row], None if novelty is None else novelty[row], shown[row])
+
+
+def _ceiling(squares: Iterable[HeldOut], opinions: Iterable[Opinion]) -> Tensor:
+    """Return the most that the segmenter says of good squares: its 99.9 % quantile, a scalar."""
+    calm = [
+        opinion.learned[0, 0].numpy()[square.view.valid]
+        for square, opinion in zip(squares, opinions, strict=True)
+        if not square.mask.any()
+    ]
+    return torch.tensor(np.quantile(np.concatenate(calm), CALM_SHARE), dtype=torch.float32)
 
 
 def train(

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 SIZE = 2048
 _POOL = 20_000
 _FLOOR = 0.05
-_NOBODY = -1
 
 
 class NormalMemory(nn.Module):
@@ -31,7 +30,7 @@ class NormalMemory(nn.Module):
         """`widths`: channels of the two strides that make a patch, 8 and 16."""
         super().__init__()
         self.register_buffer("bank", torch.zeros(size, sum(widths)))
-        self.register_buffer("owner", torch.full((size,), _NOBODY))
+        self.register_buffer("owner", torch.full((size,), -1))
         self.register_buffer("centre", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
 
@@ -72,15 +71,21 @@ class NormalMemory(nn.Module):
         return (self._log_distance(patches(features), own) - self.centre) / self.spread
 
     def _log_distance(self, patch: Tensor, own: Tensor | None) -> Tensor:
+        """Return log(0.05 + ||patch - nearest||^2 / C), image by image: the products stay in cache.
+
+            ||p - b||^2 = ||p||^2 + 2 * (||b||^2 / 2 - p b)
+
+        The product alone runs in the autocast's number format; the sums stay float32.
+        """
         batch, width, height, breadth = patch.shape
         rows = patch.permute(0, 2, 3, 1).reshape(batch, height * breadth, width)
-        # The product alone runs in the autocast's number format; the small sums stay exact.
-        product = torch.matmul(rows, self.bank.T).float()
-        squared = rows.float().square().sum(2, keepdim=True) + self.bank.square().sum(1) - 2 * product
-        if own is not None:
-            mine = (own[:, None] == self.owner) & (own[:, None] != _NOBODY)
-            squared = squared.masked_fill(mine[:, None], torch.inf)
-        nearest = squared.amin(2).clamp_min(0).view(batch, 1, height, breadth)
+        half = self.bank.square().sum(1) / 2
+        least = []
+        for index, row in enumerate(rows):
+            others = slice(None) if own is None else self.owner != own[index]
+            least.append((half[others] - torch.matmul(row, self.bank[others].T)).amin(1))
+        squared = rows.square().sum(2) + 2 * torch.stack(least)
+        nearest = squared.clamp_min(0).view(batch, 1, height, breadth)
         return torch.log(nearest / width + _FLOOR)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -154,12 +155,12 @@ def test_expected_features_lie_on_the_grids_of_the_photos_own_features(make, pat
 
 
 def test_fresh_inspectors_of_one_seed_are_equal_whatever_was_drawn_before(tiny):
-    photos = squares(2)[0].numpy()
-    one = Inspector.fresh(tiny(), photos).state_dict()
+    photos = squares(3)[0].numpy()
+    one = Inspector.fresh(tiny(), photos, range(3)).state_dict()
     torch.rand(7)
-    other = Inspector.fresh(tiny(), photos).state_dict()
+    other = Inspector.fresh(tiny(), photos, range(3)).state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    seeded = Inspector.fresh(tiny(training={"seed": 1}), photos).state_dict()
+    seeded = Inspector.fresh(tiny(training={"seed": 1}), photos, range(3)).state_dict()
     assert any(not torch.equal(one[name], seeded[name]) for name in one)
 
 
@@ -167,7 +168,7 @@ def test_drawing_fresh_weights_leaves_the_global_stream_alone(tiny):
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    Inspector.fresh(tiny(), squares(2)[0].numpy())
+    Inspector.fresh(tiny(), squares(3)[0].numpy(), range(3))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -178,8 +179,7 @@ def objective(tiny, *, detach: bool, **diffusion: object) -> Objective:
 
 
 def only_defects(batch: Batch) -> Batch:
-    tensors = (batch.photo, batch.mask, batch.valid, batch.normal, batch.fine, batch.anchor)
-    return Batch(*(tensor[2:] for tensor in tensors), batch.streams[2:])
+    return Batch(**{field.name: getattr(batch, field.name)[2:] for field in fields(batch)})
 
 
 def reached(module: nn.Module) -> bool:
@@ -203,7 +203,7 @@ def test_detached_the_denoiser_still_learns_from_the_normal_images(tiny, batch):
     assert reached(found.inspector.denoiser)
 
 
-@pytest.mark.parametrize("mode", ["norm_guided", "one_step", "autoencoder"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("prediction", ["noise", "clean"])
 def test_detaching_changes_gradients_and_no_loss(tiny, batch, mode, prediction):
     joint, detached = (
@@ -216,7 +216,7 @@ def test_detaching_changes_gradients_and_no_loss(tiny, batch, mode, prediction):
 
 def test_the_loss_is_the_sum_of_its_parts_with_their_weights(tiny, batch):
     losses = objective(tiny, detach=False)(batch)
-    expected = losses["noise"] + 0.025 * losses["features"] + losses["mask"]
+    expected = losses["noise"] + FEATURE_WEIGHT * losses["features"] + losses["mask"]
     torch.testing.assert_close(losses["loss"], expected)
 
 
@@ -235,6 +235,21 @@ def test_the_autoencoder_learns_the_photo_itself_and_sees_no_noise(tiny, batch):
     inspector.denoiser.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     assert float(found(batch)["noise"]) == 0
     assert torch.equal(seen[0], as_float(batch.photo))
+
+
+def test_without_features_the_verdict_is_what_the_segmenter_says():
+    learned = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    opinion = Opinion(learned, None, torch.zeros(1, 3, 8, 8))
+    assert torch.equal(opinion.verdict(torch.tensor(0.5)), learned)
+
+
+def test_novelty_and_what_the_segmenter_says_beyond_its_ceiling_add_up():
+    learned = torch.zeros(1, 1, 16, 16)
+    learned[..., 3, 5], learned[..., 9, 9] = 7.0, 1.5
+    opinion = Opinion(learned, torch.full((1, 1, 2, 2), 3.0), torch.zeros(1, 3, 16, 16))
+    expected = torch.full((1, 1, 16, 16), 3.0 - EVEN)
+    expected[..., 3, 5] += 7.0 - 2.0
+    torch.testing.assert_close(opinion.verdict(torch.tensor(2.0)), expected)
 
 
 def test_pictures_become_numbers_between_zero_and_one():

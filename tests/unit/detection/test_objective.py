@@ -68,7 +68,7 @@ def test_without_a_normal_image_the_loss_and_its_gradient_are_zero_and_finite(in
     predicted = squares(0).requires_grad_()
     loss = losses_of(predicted, NEITHER, EVERYWHERE)[index]
     loss.backward()
-    assert float(loss) == 0
+    assert loss.item() == 0
     assert torch.equal(predicted.grad, torch.zeros(2, 3, 2, 2))
 
 

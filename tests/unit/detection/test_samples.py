@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -27,17 +28,17 @@ def make(product, tiny) -> Maker:
     return samples
 
 
+def values(batch: Batch) -> list[torch.Tensor]:
+    return [torch.as_tensor(getattr(batch, field.name)) for field in fields(batch)]
+
+
 def same(one: Batch, other: Batch) -> bool:
-    fields = ("photo", "mask", "valid", "normal", "fine", "anchor")
-    return one.streams == other.streams and all(
-        torch.equal(getattr(one, name), getattr(other, name)) for name in fields
-    )
+    return all(torch.equal(a, b) for a, b in zip(values(one), values(other), strict=True))
 
 
 def row(batch: Batch, index: int) -> Batch:
     here = slice(index, index + 1)
-    tensors = (batch.photo, batch.mask, batch.valid, batch.normal, batch.fine, batch.anchor)
-    return Batch(*(tensor[here] for tensor in tensors), batch.streams[here])
+    return Batch(**{field.name: getattr(batch, field.name)[here] for field in fields(batch)})
 
 
 @pytest.mark.parametrize(("world", "accumulation"), [(2, 1), (1, 2), (2, 2), (4, 1)])
@@ -96,6 +97,14 @@ def test_normal_images_are_the_photos_themselves_and_only_masks_differ_on_the_ot
         else:
             assert mask.any()
             assert any(not pixels[~mask].any() for pixels in changed)
+
+
+def test_the_source_of_a_normal_image_is_the_number_of_its_photo(make):
+    samples = make()
+    batch = samples[0][0]
+    for photo, source in zip(batch.photo[:4], batch.source, strict=False):
+        square = samples.photos.view(int(source), np.random.default_rng()).image
+        np.testing.assert_array_equal(photo.numpy(), square)
 
 
 def test_steps_lie_on_their_sides_of_the_split(make):

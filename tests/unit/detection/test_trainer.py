@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from blemish.config import parse, read_yaml
 from blemish.data import read_dataset, read_split, write_sample
 from blemish.detection import Detector, train
+from blemish.detection.inspector import Opinion
 from blemish.detection.photos import Photos
 from blemish.detection.trainer import InspectorTask
 from blemish.errors import ArtifactError, DatasetError
@@ -124,8 +126,8 @@ def test_an_unpainted_map_of_held_out_photos_is_worth_its_prevalence(product, ti
     records, config = read_dataset(product).train, tiny()
     photos, held_out = (Photos(r, config) for r in (records[:8], records[8:]))
     task = InspectorTask(config, photos, held_out, "cpu")
-    flat = np.full((8, 64, 64), 0.5, np.float32)
-    monkeypatch.setattr(task, "_look", lambda part: (flat[: len(part)], None))
+    flat = Opinion(torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 8, 8), torch.zeros(1, 3, 64, 64))
+    monkeypatch.setattr(task, "opinions", lambda squares: [flat] * len(squares))
     figures = task.validate()
     prevalence = np.mean([square.mask for square in task.held_out])
     assert figures["image_auroc"] == 0.5

@@ -26,7 +26,8 @@ def scene(batch: int, seed: int = 0) -> tuple:
         for c, s in zip(CHANNELS, STRIDES, strict=True)
     ]
     expected = [torch.randn(f.shape, generator=rng) for f in features[1:]]
-    return photo, reconstruction, features, expected
+    novelty = torch.randn(batch, 1, SIZE // 8, SIZE // 8, generator=rng)
+    return photo, reconstruction, features, expected, novelty
 
 
 def one_convolution(layers: list[torch.nn.Module], inputs: list[torch.Tensor]) -> torch.Tensor:
@@ -37,7 +38,7 @@ def one_convolution(layers: list[torch.nn.Module], inputs: list[torch.Tensor]) -
 
 
 def test_the_sums_of_convolutions_are_one_convolution_of_the_concatenation(network):
-    photo, reconstruction, features, expected = scene(2)
+    photo, reconstruction, features, expected, novelty = scene(2)
     pictures = torch.cat([photo, reconstruction, photo - reconstruction], dim=1)
     x = None
     for level in (3, 2, 1, 0):
@@ -49,12 +50,16 @@ def test_the_sums_of_convolutions_are_one_convolution_of_the_concatenation(netwo
             layers += [network.difference[level - 1], network.distance[level - 1]]
             difference = features[level] - expected[level - 1]
             inputs += [difference, log_distance(difference)]
+        if STRIDES[level] == 8:
+            layers.append(network.novelty)
+            inputs.append(novelty)
         if x is not None:
             layers.append(network.lift[level])
             inputs.append(x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
         x = network.refine[level](one_convolution(layers, inputs))
     reference = F.pixel_shuffle(network.head(x), 2)
-    torch.testing.assert_close(network(photo, reconstruction, features, expected), reference)
+    found = network(photo, reconstruction, features, expected, novelty)
+    torch.testing.assert_close(found, reference)
 
 
 def test_the_log_distance_of_one_odd_feature_reaches_its_eight_neighbours():
@@ -81,7 +86,15 @@ def test_the_map_of_an_image_does_not_depend_on_its_neighbours_in_the_batch(netw
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_what_is_expected_at_each_stride_matters(network, level):
-    photo, reconstruction, features, expected = scene(1)
-    before = network(photo, reconstruction, features, expected)
+    photo, reconstruction, features, expected, novelty = scene(1)
+    before = network(photo, reconstruction, features, expected, novelty)
     expected[level] = expected[level] + 1
-    assert not torch.allclose(network(photo, reconstruction, features, expected), before, atol=1e-3)
+    after = network(photo, reconstruction, features, expected, novelty)
+    assert not torch.allclose(after, before, atol=1e-3)
+
+
+def test_novelty_matters(network):
+    *rest, novelty = scene(1)
+    before = network(*rest, novelty)
+    novelty[..., 1, 2] += 5
+    assert not torch.allclose(network(*rest, novelty), before, atol=1e-3)

@@ -1,0 +1,45 @@
+"""The three presets, as what they change in the defaults of `config`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {"preset": "paper"},
+    "base": {
+        "preset": "base",
+        "data": {"turns": "auto"},
+        "diffusion": {"prediction": "clean"},
+        "denoiser": {"width": 64, "patch": 2, "multipliers": [1, 2, 2, 4, 4]},
+        "segmenter": {"kind": "features", "width": 64},
+        "synthesis": {"monochrome": "auto", "stroke_share": 0.3, "shading_share": 0.3},
+        "training": {"denoiser_lr": 3e-4, "segmenter_lr": 3e-4, "warmup": 200, "decay": 0.5},
+    },
+    "fast": {
+        "preset": "fast",
+        "data": {"turns": "auto"},
+        "diffusion": {"prediction": "clean"},
+        "denoiser": {
+            "width": 128,
+            "patch": 8,
+            "multipliers": [1, 2],
+            "blocks": 1,
+            "attention": [],
+            "groups": 8,
+            "resampling_blocks": False,
+        },
+        "segmenter": {"kind": "features", "width": 32},
+        "synthesis": {"monochrome": "auto", "stroke_share": 0.3, "shading_share": 0.3},
+        "training": {
+            "normals": 4,
+            "defects": 4,
+            "denoiser_lr": 5e-4,
+            "segmenter_lr": 5e-4,
+            "weight_decay": 1e-4,
+            "warmup": 50,
+            "decay": 0.5,
+            "ema": 0.998,
+            "detach": True,
+        },
+    },
+}
