@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 
+from blemish.cli import main
+from blemish.config import write_yaml
 from blemish.data import read_dataset
 from blemish.detection import train
 from blemish.training import Plan
 
 # A checkpoint after every iteration, so that many a kill falls into the writing of one.
-PLAN = Plan(iterations=60, validations=3, checkpoint_seconds=0.0)
+PLAN = Plan(iterations=40, validations=3, checkpoint_seconds=0.0)
 WEIGHTS = "detector/weights.safetensors"
 
 
@@ -34,7 +38,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_weights_of_one_left_alone(
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     train(dataset, config, alone, PLAN, device="cpu")
     rng = random.Random(0)  # noqa: S311 - no secret
-    for further in (0, rng.randint(2, 12), rng.randint(2, 12), rng.randint(2, 12)):
+    for further in (0, rng.randint(2, 9), rng.randint(2, 9)):
         goal = progress(killed) + further
         worker = processes.Process(
             target=train,
@@ -52,3 +56,27 @@ def test_a_run_killed_at_random_moments_ends_with_the_weights_of_one_left_alone(
     train(dataset, config, killed, PLAN, device="cpu", resume=True)
     assert (killed / WEIGHTS).read_bytes() == (alone / WEIGHTS).read_bytes()
     assert log(killed) == log(alone)
+
+
+def run_in_a_group(words: list[str]) -> None:
+    """Run the command line as a terminal does: with its worker processes in a group of their own."""
+    os.setsid()
+    sys.exit(main(words))
+
+
+def test_control_c_reaches_the_workers_too_and_the_run_stops_with_its_state_saved(
+    product, tiny, tmp_path, processes
+):
+    write_yaml(tmp_path / "tiny.yaml", tiny(training={"workers": 1}))
+    folder = tmp_path / "run"
+    words = ["train", str(product), "--out", str(folder), "--config", str(tmp_path / "tiny.yaml")]
+    words += ["--device", "cpu", "--iterations", "100000"]
+    worker = processes.Process(target=run_in_a_group, args=(words,))
+    worker.start()
+    while worker.is_alive() and not (folder / "log.jsonl").exists():
+        time.sleep(0.002)
+    os.killpg(worker.pid, signal.SIGINT)
+    worker.join()
+    assert worker.exitcode == 130
+    assert progress(folder) >= 10
+    assert not (folder / "detector").exists()

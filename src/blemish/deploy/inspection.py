@@ -18,7 +18,7 @@ from blemish.detection import Detector
 from blemish.errors import BlemishError, DatasetError
 from blemish.records import Prediction
 
-_READERS = 2
+_READERS = 1  # decoding sets the process-wide warning filters, so there is one reader
 _AHEAD = 4  # batches read before they are needed
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import platform
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,13 +176,15 @@ def train(
 ) -> Detector:
     """Return a detector trained on the dataset's good training photos, saved in `folder/detector`.
 
-    No photo of the test split is opened. The run can be killed at any moment; with `resume` it goes
-    on from its last checkpoint and ends with the same weights.
+    No photo of the test split is opened. A budget of seconds counts from this call. The run can be
+    killed at any moment; with `resume` it goes on from its last checkpoint and ends with the same
+    weights.
 
     Raises:
         DatasetError: there are fewer than four good training photos.
         ArtifactError: the folder holds another run.
     """
+    begun = time.monotonic()
     processes = PartialState(cpu=runtime.device(device).type == "cpu")
     with processes.main_process_first():  # the others find the split that the first has written
         mine = processes.is_main_process
@@ -192,7 +195,7 @@ def train(
     config = _with_turns(config, photos)
     held_out = Photos(split.validation, config)
     task = InspectorTask(config, photos, held_out, device)
-    run = Run(task, plan, folder, cpu=task.device.type == "cpu")
+    run = Run(task, _left(plan, begun), folder, cpu=task.device.type == "cpu")
     outcome = run.fit(resume=resume)
     weights = task.settle({n.removeprefix("inspector."): v for n, v in outcome.weights.items()})
     facts = _facts(config, split, outcome, plan)
@@ -203,6 +206,13 @@ def train(
         if warning:
             runtime.logger.warning("%s", warning)
     return detector
+
+
+def _left(plan: Plan, begun: float) -> Plan:
+    """Return the plan without the time that reading and comparing the photos has taken."""
+    if plan.seconds is None:
+        return plan
+    return replace(plan, seconds=max(1.0, plan.seconds - (time.monotonic() - begun)))
 
 
 def _with_turns(config: InspectorConfig, photos: Photos) -> InspectorConfig:

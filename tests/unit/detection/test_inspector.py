@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from blemish.data import read_dataset
-from blemish.detection.inspector import Inspector, as_float
-from blemish.detection.joint import Objective
+from blemish.detection.inspector import EVEN, Inspector, Opinion, as_float
+from blemish.detection.joint import FEATURE_WEIGHT, Objective
 from blemish.detection.photos import Photos
 from blemish.detection.samples import Batch, Samples
 
@@ -191,7 +191,7 @@ def reached(module: nn.Module) -> bool:
 def test_the_segmentation_loss_reaches_the_denoiser_unless_it_is_detached(tiny, batch, detach):
     found = objective(tiny, detach=detach)
     losses = found(only_defects(batch))
-    assert float(losses["noise"]) == float(losses["features"]) == 0
+    assert losses["noise"].item() == losses["features"].item() == 0
     losses["loss"].backward()
     assert reached(found.inspector.segmenter)
     assert reached(found.inspector.denoiser) == (not detach)
@@ -225,7 +225,7 @@ def test_a_perfect_denoiser_has_no_noise_loss(tiny, batch, prediction):
     found = objective(tiny, detach=False, prediction=prediction)
     inspector = found.inspector
     inspector.denoiser = Oracle(inspector, as_float(batch.photo), says_noise=prediction == "noise")
-    assert float(found(batch)["noise"]) == pytest.approx(0, abs=1e-6)
+    assert found(batch)["noise"].item() == pytest.approx(0, abs=1e-6)
 
 
 def test_the_autoencoder_learns_the_photo_itself_and_sees_no_noise(tiny, batch):
@@ -233,7 +233,7 @@ def test_the_autoencoder_learns_the_photo_itself_and_sees_no_noise(tiny, batch):
     inspector, seen = found.inspector, []
     inspector.denoiser = Oracle(inspector, as_float(batch.photo), says_noise=False)
     inspector.denoiser.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    assert float(found(batch)["noise"]) == 0
+    assert found(batch)["noise"].item() == 0
     assert torch.equal(seen[0], as_float(batch.photo))
 
 

@@ -73,14 +73,15 @@ def test_the_log_distance_of_one_odd_feature_reaches_its_eight_neighbours():
 def test_there_is_a_logit_for_every_pixel_and_the_first_maps_are_dark(network):
     logits = network(*scene(2))
     assert logits.shape == (2, 1, SIZE, SIZE)
-    assert float(logits.sigmoid().mean()) < 0.15
+    assert logits.sigmoid().mean().item() < 0.15
 
 
 def test_the_map_of_an_image_does_not_depend_on_its_neighbours_in_the_batch(network):
     network.train()
-    photo, reconstruction, features, expected = scene(3)
-    together = network(photo, reconstruction, features, expected)
-    alone = network(photo[:1], reconstruction[:1], [f[:1] for f in features], [e[:1] for e in expected])
+    photo, reconstruction, features, expected, novelty = scene(3)
+    together = network(photo, reconstruction, features, expected, novelty)
+    first = [[x[:1] for x in features], [x[:1] for x in expected], novelty[:1]]
+    alone = network(photo[:1], reconstruction[:1], *first)
     torch.testing.assert_close(together[:1], alone)
 
 
