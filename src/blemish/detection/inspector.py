@@ -24,8 +24,8 @@ from blemish.diffusion import (
 )
 from blemish.networks import Comparator, Denoiser, LiteEncoder, NormalMemory, UNetSegmenter
 
-EVEN = 4.0
-"""A place this many standard deviations newer than the good photos' is as likely defect as not."""
+EVEN, SOFTNESS = 6.0, 2.0
+"""Where the map is one half, in standard deviations of novelty, and how slowly it saturates."""
 
 _STATISTICS = 64
 
@@ -82,7 +82,7 @@ class Opinion(NamedTuple):
             return self.learned
         size = (self.learned.shape[-2], self.learned.shape[-1])
         novelty = F.interpolate(self.novelty, size, mode="bilinear")
-        return novelty + F.relu(self.learned - ceiling) - EVEN
+        return (novelty + F.relu(self.learned - ceiling) - EVEN) / SOFTNESS
 
 
 class Inspector(nn.Module):

@@ -39,11 +39,15 @@ class Photos:
 
     def __init__(self, records: Sequence[Record], settings: InspectorConfig) -> None:
         """`settings`: with the kind of product decided."""
-        self.records = tuple(records)
+        self.records, self.settings = tuple(records), settings
         self.config = config = settings.data
         self.kind = settings.synthesis.kind
         bytes_each = 5 * config.size**2 * (1 if config.framing == "letterbox" else 4)
         self._whole = lru_cache(maxsize=max(1, _CACHED_BYTES // bytes_each))(self._read)
+
+    def __reduce__(self) -> tuple[type[Photos], tuple[object, ...]]:
+        """Return how a worker process that is not forked makes its own: the cache cannot travel."""
+        return Photos, (self.records, self.settings)
 
     def __len__(self) -> int:
         """Return the number of photos."""

@@ -6,6 +6,7 @@ Each is a pure function of (seed, iteration, slot): workers, ranks and resumed r
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -141,8 +142,14 @@ class Samples(Dataset[list[Batch]]):
             batch_size=None,
             sampler=itertools.count(start),
             num_workers=workers,
+            worker_init_fn=_leave_interrupts_to_the_parent,
         )
         yield from loader
+
+
+def _leave_interrupts_to_the_parent(_: int) -> None:
+    """Go on at Ctrl-C, which reaches every process of a terminal: the parent ends its iteration."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def drawn(

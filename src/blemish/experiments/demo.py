@@ -13,14 +13,14 @@ from blemish.runtime import numpy_generator, write_json
 from blemish.synthesis import DEFECTS, PRODUCTS, draw_defect, draw_good
 from blemish.version import __version__
 
-TRAIN_GOOD, TEST_GOOD, TEST_DEFECTS = 120, 40, 10
+TRAIN_GOOD, TEST_GOOD, TEST_DEFECTS = 130, 40, 10
 _DONE = "factory.json"
 
 
 def draw_factory(folder: Path, *, seed: int = 0, size: int = 256) -> list[Path]:
     """Return the product folders of a toy factory, drawn into `folder` in MVTec layout.
 
-    Each product has 120 good photos to train on, 40 good ones and 10 of each defect type to test on.
+    Each product has 130 good photos to train on, 40 good ones and 10 of each defect type to test on.
     A folder that is complete already is left as it is; one that was interrupted is drawn again.
     """
     facts = {"blemish": __version__, "seed": seed, "size": size}

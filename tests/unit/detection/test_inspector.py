@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from blemish.data import read_dataset
-from blemish.detection.inspector import EVEN, Inspector, Opinion, as_float
+from blemish.detection.inspector import EVEN, SOFTNESS, Inspector, Opinion, as_float
 from blemish.detection.joint import FEATURE_WEIGHT, Objective
 from blemish.detection.photos import Photos
 from blemish.detection.samples import Batch, Samples
@@ -247,8 +247,8 @@ def test_novelty_and_what_the_segmenter_says_beyond_its_ceiling_add_up():
     learned = torch.zeros(1, 1, 16, 16)
     learned[..., 3, 5], learned[..., 9, 9] = 7.0, 1.5
     opinion = Opinion(learned, torch.full((1, 1, 2, 2), 3.0), torch.zeros(1, 3, 16, 16))
-    expected = torch.full((1, 1, 16, 16), 3.0 - EVEN)
-    expected[..., 3, 5] += 7.0 - 2.0
+    expected = torch.full((1, 1, 16, 16), (3.0 - EVEN) / SOFTNESS)
+    expected[..., 3, 5] += (7.0 - 2.0) / SOFTNESS
     torch.testing.assert_close(opinion.verdict(torch.tensor(2.0)), expected)
 
 

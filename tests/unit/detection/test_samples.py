@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import fields
 
@@ -79,6 +80,12 @@ def test_worker_processes_change_nothing(make, workers):
     for _ in range(3):
         assert same(next(alone)[0], next(helped)[0])
     helped.close()
+
+
+def test_samples_travel_to_worker_processes_that_are_not_forked(make):
+    samples = make()
+    copy = pickle.loads(pickle.dumps(samples))  # noqa: S301 - our own bytes
+    assert same(copy[4][0], samples[4][0])
 
 
 def test_the_stream_begins_where_it_is_asked_to(make):
