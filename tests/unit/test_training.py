@@ -295,6 +295,19 @@ def test_a_resumed_run_keeps_its_number_of_iterations_and_the_time_it_spent(tmp_
     assert state.elapsed == pytest.approx(40 + 60 * 0.1, abs=1.01)
 
 
+def test_a_run_is_not_resumed_to_another_number_of_iterations(tmp_path):
+    with pytest.raises(CrashError):
+        start(tmp_path, Toy(before=crash_at(12)), checkpoint_seconds=0.0).fit()
+    with pytest.raises(ArtifactError, match="planned for 20 iterations, not 30"):
+        start(tmp_path, iterations=30).fit(resume=True)
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
+    (tmp_path / ".checkpoint.safetensors.abc.tmp").write_bytes(b"half")
+    start(tmp_path).fit()
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Outcome, Path]:
     folder = tmp_path_factory.mktemp("run")

@@ -36,7 +36,8 @@ class Calibration:
         if not self.scores:
             return math.inf
         allowed = math.floor(self.false_alarm_rate * (len(self.scores) + 1) + 1e-9)
-        return math.nextafter(self.scores[-max(1, allowed)], math.inf)
+        rank = min(max(1, allowed), len(self.scores))
+        return math.nextafter(self.scores[-rank], math.inf)
 
     @property
     def guaranteed_rate(self) -> float:

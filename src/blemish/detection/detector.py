@@ -72,6 +72,9 @@ class Detector:
     ) -> Detector:
         """Return the detector saved in a folder, ready on the fastest device.
 
+        precision: `auto` computes in the format that the threshold was set in; another one shifts the
+        scores, and the promised rate of false alarms with them.
+
         Raises:
             ArtifactError: the folder is no detector, is damaged, or was written by a newer version.
         """
@@ -85,7 +88,13 @@ class Detector:
         try:
             told, facts, settings = card["calibration"], card["facts"], config.parse(card["config"])
             calibration = Calibration.of(told["scores"], told["false_alarm_rate"])
-            return cls(settings, tensors, calibration, facts, device=device, precision=precision)
+            calibrated = told["precision"]
+            chosen = calibrated if precision == "auto" else precision
+            if chosen != calibrated:
+                runtime.logger.warning(
+                    "the threshold was set in %s, scores in %s differ a little", calibrated, chosen
+                )
+            return cls(settings, tensors, calibration, facts, device=device, precision=chosen)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtifactError(f"{folder} does not fit its own card: {error}") from error
 
@@ -97,6 +106,7 @@ class Detector:
             "calibration": {
                 "false_alarm_rate": self.calibration.false_alarm_rate,
                 "threshold": self.threshold,
+                "precision": self.precision,
                 "scores": list(self.calibration.scores),
             },
             "facts": self.facts,
@@ -108,6 +118,11 @@ class Detector:
         """The raw score from which a photo counts as anomalous."""
         return self.calibration.threshold
 
+    @property
+    def precision(self) -> str:
+        """The number format of the networks' arithmetic, `bf16` or `fp32`."""
+        return "bf16" if self.dtype == torch.bfloat16 else "fp32"
+
     def with_false_alarm_rate(self, rate: float) -> Detector:
         """Return this detector with the threshold for another rate of false alarms."""
         return Detector(
@@ -116,7 +131,7 @@ class Detector:
             Calibration.of(self.calibration.scores, rate),
             self.facts,
             device=str(self.device),
-            precision="bf16" if self.dtype == torch.bfloat16 else "fp32",
+            precision=self.precision,
         )
 
     def predict(self, photo: Photo) -> Prediction:

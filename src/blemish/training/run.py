@@ -95,7 +95,7 @@ class Run:
                 f"{self.folder} holds an unfinished or finished run",
                 hint="add --resume to go on with it, or choose another folder",
             )
-        self._trim_log()
+        self._tidy()
         if self.plan.trackers:
             self.accelerator.init_trackers(self.folder.name, config=_flat(asdict(self.plan)))
         if self.state.stopped is None:
@@ -111,6 +111,11 @@ class Run:
     def _train(self) -> str:
         plan, rank = self.plan, self.accelerator.process_index
         self.bare.train()
+        if None not in (self.state.total, plan.iterations) and self.state.total != plan.iterations:
+            raise ArtifactError(
+                f"this run was planned for {self.state.total} iterations, not {plan.iterations}",
+                hint="resume with the same number, or start another run",
+            )
         self.state = replace(self.state, total=self.state.total or plan.iterations)
         batches = iter(self.task.batches(self.state.iteration, rank, self.accelerator.num_processes))
         begun, before, saved = time.monotonic(), self.state.elapsed, time.monotonic()
@@ -252,10 +257,14 @@ class Run:
             values = {k: v for k, v in event.items() if isinstance(v, float)}
             self.accelerator.log(values, step=self.state.iteration)
 
-    def _trim_log(self) -> None:
-        """Drop what a killed run logged after its last checkpoint: it will be logged again."""
+    def _tidy(self) -> None:
+        """Drop what a killed run left: half-written files, and lines that will be logged again."""
+        if not self.accelerator.is_main_process:
+            return
+        for leftover in self.folder.glob(".*.tmp"):
+            leftover.unlink()
         path = self.folder / LOG
-        if not self.accelerator.is_main_process or not path.exists():
+        if not path.exists():
             return
         lines = []
         for line in path.read_text(encoding="utf-8").splitlines():

@@ -37,6 +37,16 @@ def test_a_saved_and_loaded_detector_gives_the_same_verdict_bit_for_bit(detector
     np.testing.assert_array_equal(after.reconstruction, before.reconstruction)
 
 
+def test_a_detector_computes_in_the_format_that_its_threshold_was_set_in(run_folder, tmp_path, caplog):
+    Detector.load(run_folder / "detector", device="cpu", precision="bf16").save(tmp_path / "bf16")
+    caplog.clear()
+    assert Detector.load(tmp_path / "bf16", device="cpu").precision == "bf16"
+    assert Detector.load(run_folder / "detector", device="cpu").precision == "fp32"
+    assert not caplog.records
+    assert Detector.load(tmp_path / "bf16", device="cpu", precision="fp32").precision == "fp32"
+    assert "the threshold was set in bf16" in caplog.text
+
+
 def test_a_detector_remembers_how_it_came_about(detector, tmp_path):
     detector.save(tmp_path / "copy")
     copy = load(tmp_path / "copy")
