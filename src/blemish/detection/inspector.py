@@ -20,7 +20,6 @@ from blemish.diffusion import (
     norm_guided,
     posterior_step,
     predict_clean,
-    predict_noise,
 )
 from blemish.networks import Comparator, Denoiser, LiteEncoder, NormalMemory, UNetSegmenter
 
@@ -33,12 +32,12 @@ _STATISTICS = 64
 class Guess(NamedTuple):
     """What one pass of the denoiser says about a noisy image.
 
-    noisy, noise, clean: (B, 3, H, W); kept: alpha_bar, (B, 1, 1, 1); features: of the clean image as
-    the denoiser expects them, coarse grids of the strides 4, 8, 16, or empty.
+    output: what it predicts, noise or clean image, (B, 3, H, W); clean: the clean image that this
+    means, (B, 3, H, W); kept: alpha_bar, (B, 1, 1, 1); features: of the clean image as the denoiser
+    expects them, at strides 4, 8, 16, or empty.
     """
 
-    noisy: Tensor
-    noise: Tensor
+    output: Tensor
     clean: Tensor
     kept: Tensor
     features: list[Tensor]
@@ -49,8 +48,8 @@ class Guess(NamedTuple):
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Guess:
         """Return the guess with every tensor changed."""
-        plain = [change(value) for value in (self.noisy, self.noise, self.clean, self.kept)]
-        return Guess(plain[0], plain[1], plain[2], plain[3], [change(f) for f in self.features])
+        features = [change(value) for value in self.features]
+        return Guess(change(self.output), change(self.clean), change(self.kept), features)
 
 
 class Reconstruction(NamedTuple):
@@ -72,7 +71,7 @@ class Opinion(NamedTuple):
     reconstruction: Tensor
 
     def verdict(self, ceiling: Tensor) -> Tensor:
-        """Return the logits (B, 1, H, W) of a defect.
+        """Return the logits (B, 1, H, W) of a defect: novelty + max(0, learned - ceiling), ours.
 
         Without novelty they are the segmenter's. With it, two kinds of evidence add up: the novelty,
         which knows no drawn defect and so cannot have learned wrongly, and what the segmenter says
@@ -248,11 +247,8 @@ class Inspector(nn.Module):
     def _read(self, noisy: Tensor, kept: Tensor, step: Tensor) -> Guess:
         output, side = self.denoiser(noisy, step)
         output = output.float()
-        if self.by_noise:
-            noise, clean = output, predict_clean(noisy, output, kept)
-        else:
-            noise, clean = predict_noise(noisy, output, kept), output
-        return Guess(noisy, noise, clean, kept, self._unfold(side))
+        clean = predict_clean(noisy, output, kept) if self.by_noise else output
+        return Guess(output, clean, kept, self._unfold(side))
 
     def _iterate(self, image: Tensor, noise: Tensor) -> Reconstruction:
         """Return the normal look by denoising step by step from the anchor step (Eq. 3)."""

@@ -77,7 +77,7 @@ class Objective(nn.Module):
         total = torch.zeros((), device=image.device)
         for scale, guess in enumerate(guesses):
             if self.inspector.by_noise:
-                total = total + noise_loss(guess.noise, noise[:, scale], normal, valid)
+                total = total + noise_loss(guess.output, noise[:, scale], normal, valid)
             else:
                 total = total + clean_loss(guess.clean, image, guess.kept, normal, valid)
         return total
@@ -87,6 +87,6 @@ def _joined(parts: tuple[Guess, ...]) -> Guess:
     """Return the guesses about consecutive parts of a batch as one."""
     if len(parts) == 1:
         return parts[0]
-    rows = zip(*([*part[:4], *part.features] for part in parts), strict=True)
-    noisy, noise, clean, kept, *features = (torch.cat(row) for row in rows)
-    return Guess(noisy, noise, clean, kept, features)
+    rows = zip(*([*part[:3], *part.features] for part in parts), strict=True)
+    output, clean, kept, *features = (torch.cat(row) for row in rows)
+    return Guess(output, clean, kept, features)

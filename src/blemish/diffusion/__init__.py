@@ -11,7 +11,6 @@ from blemish.diffusion.schedule import (
     linear_kept,
     posterior_step,
     predict_clean,
-    predict_noise,
 )
 
 __all__ = [
@@ -21,5 +20,4 @@ __all__ = [
     "norm_guided",
     "posterior_step",
     "predict_clean",
-    "predict_noise",
 ]

@@ -44,14 +44,6 @@ def predict_clean(noisy: Tensor, noise: Tensor, kept: Tensor) -> Tensor:
     return (noisy - (1 - kept).sqrt() * noise) / kept.sqrt()
 
 
-def predict_noise(noisy: Tensor, clean: Tensor, kept: Tensor) -> Tensor:
-    """Return the noise that the predicted clean image implies (DiffusionAD, Eq. 6 solved for it).
-
-    noisy, clean: (B, C, H, W); kept: alpha_bar_t, (B, 1, 1, 1), below 1.
-    """
-    return (noisy - kept.sqrt() * clean) / (1 - kept).sqrt()
-
-
 def posterior_step(
     noisy: Tensor, clean: Tensor, kept: Tensor, kept_before: Tensor, noise: Tensor
 ) -> Tensor:

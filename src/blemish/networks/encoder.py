@@ -77,8 +77,8 @@ class _Block(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x if self.expand is None else F.relu6(self.expand(x))
-        y: Tensor = self.project(F.relu6(self.depthwise(wide)))
+        wide = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        y: Tensor = self.project(F.relu6(self.depthwise(wide), inplace=True))
         return x + y if self.residual else y
 
 
@@ -153,7 +153,7 @@ class LiteEncoder(nn.Module):
 
     def _raw(self, image: Tensor) -> list[Tensor]:
         x = 2 * image - 1  # the Lite models were trained on [-1, 1]
-        x = F.relu6(self.stem(x.contiguous(memory_format=torch.channels_last)))
+        x = F.relu6(self.stem(x.contiguous(memory_format=torch.channels_last)), inplace=True)
         features = []
         for index, stage in enumerate(self.stages):
             x = stage(x)

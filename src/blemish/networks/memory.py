@@ -99,6 +99,8 @@ def patches(features: Sequence[Tensor]) -> Tensor:
 def k_centres(rows: Tensor, count: int) -> Tensor:
     """Return the indices of `count` rows (N, C), each the farthest from all chosen before it.
 
+    The greedy k-centre subset of PatchCore (Roth et al. 2022, section 3.2).
+
     Starts at row 0; with fewer rows than asked for, the indices repeat.
     """
     squares = rows.square().sum(1)
