@@ -34,7 +34,3 @@ class ArtifactError(BlemishError):
 
 class DependencyError(BlemishError):
     """An optional package or a weight file is not installed."""
-
-
-class BudgetError(BlemishError):
-    """The work does not fit the time, memory or iterations that were given."""

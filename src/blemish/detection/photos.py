@@ -69,14 +69,6 @@ class Photos:
         left = int(rng.integers(max(0, width - size) + 1))
         return _window(whole, (top, left), size)
 
-    def views(self, index: int) -> list[View]:
-        """Return all squares of the photo: one, or the tiles that cover it."""
-        whole = self._whole(index)
-        if self.config.framing == "letterbox":
-            return [whole]
-        windows = tiles(whole.image.shape[0], whole.image.shape[1], self.config)
-        return [_window(whole, window, self.config.size) for window in windows]
-
     def _read(self, index: int) -> View:
         image = read_sample(self.records[index]).image
         if self.config.framing == "letterbox":
