@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,14 +126,16 @@ class Detector:
 
     def with_false_alarm_rate(self, rate: float) -> Detector:
         """Return this detector with the threshold for another rate of false alarms."""
-        return Detector(
-            self.config,
-            self._inspector.state_dict(),
-            Calibration.of(self.calibration.scores, rate),
-            self.facts,
-            device=str(self.device),
-            precision=self.precision,
-        )
+        return self.calibrated(self.calibration.scores, rate)
+
+    def calibrated(self, scores: Sequence[float], rate: float) -> Detector:
+        """Return this detector with the threshold that these scores of good photos set.
+
+        The networks are shared: nothing changes them.
+        """
+        other = copy.copy(self)
+        other.calibration = Calibration.of(scores, rate)
+        return other
 
     def predict(self, photo: Photo) -> Prediction:
         """Return the verdict on one photo: a path, or uint8 RGB (H, W, 3).

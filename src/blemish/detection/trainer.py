@@ -245,12 +245,9 @@ def calibrated(
     """Return the detector with its threshold set on the held-out good photos."""
     rate = config.calibration.false_alarm_rate
     precision = config.training.precision
-    raw = Detector(config, weights, Calibration.of([], rate), device=device, precision=precision)
+    raw = Detector(config, weights, Calibration.of([], rate), facts, device=device, precision=precision)
     photos = [record.image for record in split.validation]
-    scores = [p.score for p in raw.predict_many(photos, reconstruct=False)]
-    return Detector(
-        config, weights, Calibration.of(scores, rate), facts, device=device, precision=precision
-    )
+    return raw.calibrated([p.score for p in raw.predict_many(photos, reconstruct=False)], rate)
 
 
 def _prepare_folder(dataset: Dataset, config: InspectorConfig, folder: Path, *, resume: bool) -> Split:
