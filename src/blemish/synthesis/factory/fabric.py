@@ -125,14 +125,22 @@ def photograph(cloth: Cloth, warp_colour: Colours, weft_colour: Colours, camera:
     return develop(light, camera)
 
 
+def _oval(
+    size: int, radii: tuple[float, float], stretching: float, rng: np.random.Generator
+) -> tuple[Field, float]:
+    """Return the stretched distance (size, size) from a random place, and a random radius."""
+    x, y = grid(size)
+    at = rng.uniform(-0.33, 0.33, 2)
+    radius = rng.uniform(*radii)
+    stretch = math.exp(rng.normal(0, stretching))
+    distance: Field = np.hypot((x - at[0]) * stretch, (y - at[1]) / stretch)
+    return distance, radius
+
+
 def hole(cloth: Cloth, rng: np.random.Generator) -> None:
     """Tear some yarns: a ragged opening, longer along the yarns that gave way."""
     size = cloth.warp.shape[0]
-    x, y = grid(size)
-    at = rng.uniform(-0.33, 0.33, 2)
-    radius = rng.uniform(0.025, 0.07)
-    stretch = math.exp(rng.normal(0, 0.3))
-    away = np.hypot((x - at[0]) * stretch, (y - at[1]) / stretch)
+    away, radius = _oval(size, (0.025, 0.07), 0.3, rng)
     away = away + 0.18 * radius * value_noise(size, 14, rng)
     # Every yarn breaks at its own place, so the rim is ragged in steps of one yarn.
     ends = rng.normal(0, 0.22 * radius, (2, 128)).astype(np.float32)
@@ -145,11 +153,8 @@ def hole(cloth: Cloth, rng: np.random.Generator) -> None:
 def stain(cloth: Cloth, rng: np.random.Generator) -> None:
     """Drip oil: it spreads along the yarns and dries with a darker rim; faint to strong."""
     size = cloth.warp.shape[0]
-    x, y = grid(size)
-    at = rng.uniform(-0.33, 0.33, 2)
-    radius = rng.uniform(0.06, 0.14)
-    stretch = math.exp(rng.normal(0, 0.25))
-    away = np.hypot((x - at[0]) * stretch, (y - at[1]) / stretch) / radius
+    distance, radius = _oval(size, (0.06, 0.14), 0.25, rng)
+    away = distance / radius
     away = away + 0.10 * value_noise(size, 8, rng) + 0.05 * value_noise(size, 30, rng)
     soaked = smoothstep(1.06, 0.92, away)
     rim = np.exp(-(((away - 0.93) / 0.09) ** 2))
