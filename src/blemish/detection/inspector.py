@@ -21,10 +21,20 @@ from blemish.diffusion import (
     posterior_step,
     predict_clean,
 )
-from blemish.networks import Comparator, Denoiser, LiteEncoder, NormalMemory, UNetSegmenter
+from blemish.networks import (
+    Comparator,
+    Denoiser,
+    LiteEncoder,
+    Novelty,
+    UNetSegmenter,
+    log_distance,
+)
 
 EVEN, SOFTNESS = 6.0, 2.0
 """Where the map is one half, in standard deviations of novelty, and how slowly it saturates."""
+
+SHARPNESS, REACH = 0.5, 6
+"""What a cell of stride 4 loses for each unit that its residual lacks to the largest within reach."""
 
 _STATISTICS = 64
 
@@ -62,26 +72,38 @@ class Reconstruction(NamedTuple):
 class Opinion(NamedTuple):
     """What speaks for a defect.
 
-    learned: the segmenter's logits, float32 (B, 1, H, W). novelty: (B, 1, H/8, W/8), or None without
-    features. reconstruction: (B, 3, H, W) in [0, 1].
+    learned: the segmenter's logits, float32 (B, 1, H, W). novelty: (B, 1, H/8, W/8); residual: log
+    distance from the expected features, (B, 1, H/4, W/4); both None without features.
+    reconstruction: (B, 3, H, W) in [0, 1].
     """
 
     learned: Tensor
     novelty: Tensor | None
+    residual: Tensor | None
     reconstruction: Tensor
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Opinion:
+        """Return the opinion with every tensor changed."""
+        return Opinion._make(None if value is None else change(value) for value in self)
+
     def verdict(self, ceiling: Tensor) -> Tensor:
-        """Return the logits (B, 1, H, W) of a defect: novelty + max(0, learned - ceiling), ours.
+        """Return the logits (B, 1, H, W) of a defect (ours).
+
+            novelty + max(0, learned - ceiling) - sharpness * (largest residual nearby - residual)
 
         Without novelty they are the segmenter's. With it, two kinds of evidence add up: the novelty,
         which knows no drawn defect and so cannot have learned wrongly, and what the segmenter says
-        beyond `ceiling`, the most that it says of good photos that it has not seen (docs/lab.md).
+        beyond `ceiling`, the most that it says of good photos that it has not seen. Novelty is coarse;
+        the distance from what the denoiser expects is fine, and says where in the neighbourhood the
+        defect lies: the last term takes the halo away and leaves the peak (docs/lab.md).
         """
-        if self.novelty is None:
+        if self.novelty is None or self.residual is None:
             return self.learned
         size = (self.learned.shape[-2], self.learned.shape[-1])
         novelty = F.interpolate(self.novelty, size, mode="bilinear")
-        return (novelty + F.relu(self.learned - ceiling) - EVEN) / SOFTNESS
+        halo = F.interpolate(below_peak(self.residual, REACH), size, mode="bilinear")
+        evidence = novelty + F.relu(self.learned - ceiling) - SHARPNESS * halo
+        return (evidence - EVEN) / SOFTNESS
 
 
 class Inspector(nn.Module):
@@ -104,7 +126,7 @@ class Inspector(nn.Module):
         self.by_noise = diffusion.prediction == "noise" and diffusion.reconstruction != "autoencoder"
         by_features = config.segmenter.kind == "features"
         self.encoder = LiteEncoder() if by_features else None
-        self.memory = NormalMemory(LiteEncoder.widths[2:]) if by_features else None
+        self.memory = Novelty(LiteEncoder.widths[2:]) if by_features else None
         self.segmenter: nn.Module
         if self.encoder is not None:
             self.segmenter = Comparator(LiteEncoder.widths, config.segmenter.width)
@@ -172,7 +194,8 @@ class Inspector(nn.Module):
         features = self.features(image)
         novelty = self.novelty(features)
         learned = self.segment(image, normal, features, novelty).float()
-        return Opinion(learned, novelty, normal.image)
+        residual = log_distance(features[1] - normal.features[0]) if features else None
+        return Opinion(learned, novelty, residual, normal.image)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Return the photo's standardised ImageNet features; none when the segmenter uses none."""
@@ -192,11 +215,10 @@ class Inspector(nn.Module):
             return [self._pass(image, noise[:, 0], torch.zeros_like(fine), plain=True)]
         if self.diffusion.reconstruction != "norm_guided":
             return [self._pass(image, noise[:, 0], fine)]
-        both = self._pass(
-            torch.cat([image, image]),
-            torch.cat([noise[:, 0], noise[:, 1]]),
-            torch.cat([fine, anchor]),
-        )
+        step = torch.cat([fine, anchor])
+        kept = kept_at(self.kept, step)
+        noisy = add_noise(image[None], noise.transpose(0, 1), kept.view(2, -1, 1, 1, 1))
+        both = self._read(noisy.flatten(0, 1), kept, step)
         count = len(image)
         return [both.rows(slice(0, count)), both.rows(slice(count, None))]
 
@@ -208,7 +230,7 @@ class Inspector(nn.Module):
         anchor, weight = guesses[1], self.diffusion.guidance
         image = norm_guided(fine.clean, anchor.clean.clamp(0, 1), fine.kept, weight)
         features = [
-            norm_guided(near, far, fine.kept.to(near.dtype), weight)
+            norm_guided(near, far, fine.kept, weight)
             for near, far in zip(fine.features, anchor.features, strict=True)
         ]
         return Reconstruction(image.clamp(0, 1), features)
@@ -288,6 +310,12 @@ class Inspector(nn.Module):
             else F.avg_pool2d(part, stride // self.patch)
             for part, stride in zip(parts, LiteEncoder.strides[1:], strict=True)
         ]
+
+
+def below_peak(values: Tensor, reach: int) -> Tensor:
+    """Return how far each cell stays below the largest within `reach` cells: (B, 1, h, w), >= 0."""
+    rows = F.max_pool2d(values, (1, 2 * reach + 1), 1, (0, reach))
+    return F.max_pool2d(rows, (2 * reach + 1, 1), 1, (reach, 0)) - values
 
 
 def as_float(photo: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +150,9 @@ class InspectorTask:
             noise = torch.stack([self._field.windows(image) for image in images])
             with torch.inference_mode(), runtime.autocast(where, self.dtype):
                 found = self.inspector.opinion(torch.from_numpy(images).to(where), noise.to(where))
-            learned, shown = found.learned.cpu(), found.reconstruction.float().cpu()
-            novelty = None if found.novelty is None else found.novelty.cpu()
-            for row in (slice(index, index + 1) for index in range(len(images))):
-                yield Opinion(learned[row], None if novelty is None else novelty[row], shown[row])
+            whole = found.map(lambda value: value.float().cpu())
+            for row in range(len(images)):
+                yield whole.map(itemgetter(slice(row, row + 1)))
 
 
 def _ceiling(squares: Iterable[HeldOut], opinions: Iterable[Opinion]) -> Tensor:

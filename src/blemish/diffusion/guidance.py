@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -14,4 +15,4 @@ def norm_guided(fine: Tensor, anchor: Tensor, kept: Tensor, weight: float = 1.0)
     `anchor`. fine, anchor: (B, C, H, W) in the image's range; kept: alpha_bar at the small step,
     (B, 1, 1, 1).
     """
-    return fine + weight * (1 - kept) * (anchor - fine)
+    return torch.lerp(fine, anchor, (weight * (1 - kept)).to(fine.dtype))

@@ -47,8 +47,7 @@ class Comparator(nn.Module):
     difference to the expected ones enter through 1x1 convolutions and are summed (a sum of
     convolutions is the convolution of the concatenation, without the copy), and so does the length
     of that difference, which marks the unexpected without having seen its like; at stride 2 the two
-    pictures and their difference enter as well. Group
-    normalisation: no image sees its neighbours.
+    pictures enter as well. Group normalisation: no image sees its neighbours.
     """
 
     def __init__(self, features: Sequence[int], width: int = 32) -> None:
@@ -64,7 +63,7 @@ class Comparator(nn.Module):
         self.lift = nn.ModuleList(
             nn.Conv2d(coarse, fine, 1, bias=False) for fine, coarse in itertools.pairwise(widths)
         )
-        self.pixels = nn.Conv2d(9 * 4, width, 1, bias=False)
+        self.pixels = nn.Conv2d(6 * 4, width, 1, bias=False)
         self.refine = nn.ModuleList(_refine(w, 1 if w == width else 2) for w in widths)
         self.head = nn.Conv2d(width, 4, 3, padding=1)
         nn.init.constant_(self.head.bias, PRIOR)  # type: ignore[arg-type]
@@ -101,7 +100,7 @@ class Comparator(nn.Module):
         return logits
 
     def _compare_pixels(self, photo: Tensor, reconstruction: Tensor, dtype: torch.dtype) -> Tensor:
-        pictures = torch.cat([photo, reconstruction, photo - reconstruction], dim=1)
-        folded = F.pixel_unshuffle(pictures.to(dtype), 2)
+        pictures = torch.cat([photo.to(dtype), reconstruction.to(dtype)], dim=1)
+        folded = F.pixel_unshuffle(pictures, 2)
         found: Tensor = self.pixels(folded.contiguous(memory_format=torch.channels_last))
         return found

@@ -212,9 +212,11 @@ class Denoiser(nn.Module):
         )
         self.up = _decoder(parts, widths, blocks, size // patch, kept if skips else None)
         self.norm = normalisation(widths[0], groups)
-        self.head = nn.Conv2d(widths[0], self.channels + side_channels, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(_bias(self.head))
+        self.head = nn.Conv2d(widths[0], self.channels, 3, padding=1)
+        self.side = nn.Conv2d(widths[0], side_channels, 1) if side_channels else None
+        for layer in filter(None, (self.head, self.side)):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(_bias(layer))
 
     def forward(self, noisy: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """Return the prediction (B, 3, H, W) and the side output (B, side_channels, H/p, W/p).
@@ -234,8 +236,9 @@ class Denoiser(nn.Module):
             if self.skips and not _resamples(stage):
                 x = torch.cat([x, kept.pop()], dim=1)
             x = stage(x, embedding)
-        x = self.head(F.silu(self.norm(x)))
-        picture, side = x[:, : self.channels], x[:, self.channels :]
+        x = F.silu(self.norm(x))
+        picture = self.head(x)
+        side = x[:, :0] if self.side is None else self.side(x)
         return (F.pixel_shuffle(picture, self.patch) if self.patch > 1 else picture), side
 
 

@@ -13,6 +13,34 @@ _POOL = 20_000
 _FLOOR = 0.05
 
 
+class Novelty(nn.Module):
+    """How far each place is from all that good photos have shown: the mean of two memories.
+
+    One remembers patches by the features of strides 8 and 16, which tell places apart; the other by
+    those of stride 16 alone, which know more of the surroundings and see what is large and faint.
+    """
+
+    def __init__(self, widths: Sequence[int], size: int = SIZE) -> None:
+        """`widths`: channels at strides 8 and 16."""
+        super().__init__()
+        self.memories = nn.ModuleList([NormalMemory(widths, size), NormalMemory(widths[1:], size)])
+
+    def fit(
+        self, photos: Sequence[Sequence[Tensor]], numbers: Sequence[int], generator: torch.Generator
+    ) -> None:
+        """Fill both memories from the features of good photos, as `NormalMemory` does."""
+        for skipped, memory in enumerate(self.memories):
+            assert isinstance(memory, NormalMemory)  # noqa: S101 - built above
+            memory.fit([features[skipped:] for features in photos], numbers, generator)
+
+    def forward(self, features: Sequence[Tensor], own: Tensor | None = None) -> Tensor:
+        """Return the novelty, float32 (B, 1, h, w) at stride 8; arguments as in `NormalMemory`."""
+        near, wide = (memory(features[skipped:], own) for skipped, memory in enumerate(self.memories))
+        wide = F.interpolate(wide, size=(near.shape[-2], near.shape[-1]), mode="bilinear")
+        novelty: Tensor = (near + wide) / 2
+        return novelty
+
+
 class NormalMemory(nn.Module):
     """How far each patch of a photo is from the nearest patch that a good photo has shown.
 
@@ -27,7 +55,7 @@ class NormalMemory(nn.Module):
     spread: Tensor
 
     def __init__(self, widths: Sequence[int], size: int = SIZE) -> None:
-        """`widths`: channels of the two strides that make a patch, 8 and 16."""
+        """`widths`: channels of the strides that make a patch, the finest first."""
         super().__init__()
         self.register_buffer("bank", torch.zeros(size, sum(widths)))
         self.register_buffer("owner", torch.full((size,), -1))
@@ -37,7 +65,7 @@ class NormalMemory(nn.Module):
     def fit(
         self, photos: Sequence[Sequence[Tensor]], numbers: Sequence[int], generator: torch.Generator
     ) -> None:
-        """Choose the patches to keep from the features of good photos, at strides 8 and 16.
+        """Choose the patches to keep from the features of good photos.
 
         photos: features of one photo each; numbers: what each is called in `forward`. The distances
         are then standardised so that those of good photos to the patches of the
@@ -63,37 +91,46 @@ class NormalMemory(nn.Module):
         self.spread.copy_(spread)
 
     def forward(self, features: Sequence[Tensor], own: Tensor | None = None) -> Tensor:
-        """Return the standardised log distance of each patch, float32 (B, 1, h, w) at stride 8.
+        """Return the standardised log distance of each patch, float32 (B, 1, h, w) on the finest grid.
 
-        features: at strides 8 and 16. own: int64 (B,), the photos' numbers in `fit`: a training photo
-        is not compared with its own patches; None or -1 compares with all.
+        features: at the strides of `widths`. own: int64 (B,), the photos' numbers in `fit`: a training
+        photo is not compared with its own patches; None or -1 compares with all.
         """
         return (self._log_distance(patches(features), own) - self.centre) / self.spread
 
     def _log_distance(self, patch: Tensor, own: Tensor | None) -> Tensor:
         """Return log(0.05 + ||patch - nearest||^2 / C), image by image: the products stay in cache.
 
-            ||p - b||^2 = ||p||^2 + 2 * (||b||^2 / 2 - p b)
+            ||p - b||^2 = ||p||^2 - 2 * (p b - ||b||^2 / 2)
 
-        The product alone runs in the autocast's number format; the sums stay float32.
+        The product and the subtraction are one matrix product in the autocast's number format: the
+        constant joins it as three columns that are exact in any format. The other sums are float32.
         """
         batch, width, height, breadth = patch.shape
         rows = patch.permute(0, 2, 3, 1).reshape(batch, height * breadth, width)
-        half = self.bank.square().sum(1) / 2
-        least = []
+        bank = torch.cat([self.bank, exact_parts(-self.bank.square().sum(1, keepdim=True) / 2)], dim=1)
+        ones = torch.ones(height * breadth, 3, device=rows.device)
+        most = []
         for index, row in enumerate(rows):
-            others = slice(None) if own is None else self.owner != own[index]
-            least.append((half[others] - torch.matmul(row, self.bank[others].T)).amin(1))
-        squared = rows.square().sum(2) + 2 * torch.stack(least)
+            others = bank if own is None else bank[self.owner != own[index]]
+            most.append(torch.matmul(torch.cat([row, ones], dim=1), others.T).amax(1))
+        squared = rows.square().sum(2) - 2 * torch.stack(most).float()
         nearest = squared.clamp_min(0).view(batch, 1, height, breadth)
         return torch.log(nearest / width + _FLOOR)
 
 
+def exact_parts(values: Tensor) -> Tensor:
+    """Return float32 numbers (N, 1) as sums of three that bfloat16 holds exactly, (N, 3)."""
+    high = values.bfloat16().float()
+    middle = (values - high).bfloat16().float()
+    return torch.cat([high, middle, values - high - middle], dim=1)
+
+
 def patches(features: Sequence[Tensor]) -> Tensor:
-    """Return patch features (B, C8 + C16, h, w) on the grid of stride 8, each with its neighbours."""
-    fine, coarse = (F.avg_pool2d(x.float(), 3, 1, 1) for x in features)
-    wide = F.interpolate(coarse, size=(fine.shape[-2], fine.shape[-1]), mode="bilinear")
-    return torch.cat([fine, wide], dim=1)
+    """Return patch features (B, sum of C, h, w) on the finest grid, each with its neighbours."""
+    fine, *coarse = (F.avg_pool2d(x.float(), 3, 1, 1) for x in features)
+    size = (fine.shape[-2], fine.shape[-1])
+    return torch.cat([fine, *(F.interpolate(x, size=size, mode="bilinear") for x in coarse)], dim=1)
 
 
 def k_centres(rows: Tensor, count: int) -> Tensor:

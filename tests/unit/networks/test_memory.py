@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from blemish.networks import NormalMemory
-from blemish.networks.memory import k_centres, patches
+from blemish.networks import Novelty
+from blemish.networks.memory import NormalMemory, exact_parts, k_centres, patches
 
 WIDTHS = (3, 5)
 
@@ -90,3 +90,28 @@ def test_a_photo_does_not_depend_on_its_neighbours_in_the_batch(memory):
     together = memory(features(3))
     alone = memory([x[:1] for x in features(3)])
     torch.testing.assert_close(together[:1], alone)
+
+
+def test_three_numbers_that_bfloat16_holds_make_up_a_float():
+    values = torch.randn(100, 1, generator=torch.Generator().manual_seed(0)) * 1000
+    parts = exact_parts(values)
+    torch.testing.assert_close(parts.sum(1, keepdim=True), values, rtol=1e-7, atol=0)
+    assert torch.equal(parts.bfloat16()[:, :2].float(), parts[:, :2])
+
+
+def test_in_bfloat16_distances_stay_close_although_features_are_large(memory):
+    given = features(seed=9)
+    with torch.autocast("cpu", torch.bfloat16):
+        coarse = memory(given)
+    torch.testing.assert_close(coarse, memory(given), rtol=0.02, atol=0.02)
+
+
+def test_novelty_is_the_mean_of_a_near_and_a_wide_memory():
+    both, rng = Novelty(WIDTHS, size=40), torch.Generator().manual_seed(0)
+    photos = [features(seed=seed) for seed in range(4)]
+    both.fit(photos, range(4), rng)
+    near, wide = both.memories
+    given, own = features(2, seed=9), torch.tensor([1, -1])
+    coarse = F.interpolate(wide(given[1:], own), scale_factor=2.0, mode="bilinear")
+    torch.testing.assert_close(both(given, own), (near(given, own) + coarse) / 2)
+    assert wide.bank.shape == (40, WIDTHS[1])
