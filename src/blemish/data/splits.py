@@ -57,7 +57,12 @@ def refuse_test(records: Iterable[Record]) -> None:
 
 
 def hold_out(
-    records: Sequence[Record], *, seed: int, fraction: float = 0.15, at_least: int = 8
+    records: Sequence[Record],
+    *,
+    seed: int,
+    fraction: float = 0.15,
+    at_least: int = 8,
+    families: Sequence[int] | None = None,
 ) -> Split:
     """Return the records split into train and validation, by what the photos hold.
 
@@ -65,7 +70,8 @@ def hold_out(
 
     Neither names, folders nor the order of the records play a part. The validation side gets
     max(at_least, round(fraction * n)) photos, but never more than half. Copies of one photo stay
-    together; where a group of copies does not fit, it goes to train.
+    together, and so do photos of one family; a group that does not fit goes to train. families: a
+    number for each record, equal for photos of one part; None = all are strangers.
 
     Raises:
         DatasetError: a record is of the test split, or fraction is not in [0, 1).
@@ -77,15 +83,20 @@ def hold_out(
         )
     # Checked before hashing: not even a hash of a test photo may decide anything.
     refuse_test(records)
-    copies: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        copies[file_sha256(record.image)].append(record)
+    contents = [file_sha256(record.image) for record in records]
+    numbers: Sequence[int | str] = contents if families is None else families
+    first: dict[int | str, str] = {}
+    for content, number in sorted(zip(contents, numbers, strict=True)):
+        first.setdefault(number, content)
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record, number in zip(records, numbers, strict=True):
+        groups[first[number]].append(record)
     wanted = min(max(at_least, round(fraction * len(records))), len(records) // 2)
     train: list[Record] = []
     validation: list[Record] = []
-    for content in sorted(copies, key=lambda content: _rank(seed, content)):
-        fits = len(validation) + len(copies[content]) <= wanted
-        (validation if fits else train).extend(copies[content])
+    for content in sorted(groups, key=lambda content: _rank(seed, content)):
+        fits = len(validation) + len(groups[content]) <= wanted
+        (validation if fits else train).extend(groups[content])
     return _split(train, validation)
 
 

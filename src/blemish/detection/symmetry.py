@@ -42,12 +42,12 @@ def symmetries(squares: npt.NDArray[np.uint8], encoder: LiteEncoder) -> tuple[Tu
     """
     if len(squares) < 3:
         return ()
-    plain = _places(squares, encoder)
+    plain = places(squares, encoder)
     apart = torch.eye(len(plain), dtype=torch.bool)
     nearest = _distances(plain, plain).masked_fill(apart, torch.inf).amin(1).mean()
 
     def fits(turn: Callable[[Plane], Plane]) -> bool:
-        turned = _places(np.stack([turn(square) for square in squares]), encoder)
+        turned = places(np.stack([turn(square) for square in squares]), encoder)
         away = _distances(turned, plain).masked_fill(apart, torch.inf).amin(1).mean()
         return bool(away <= TOLERANCE * nearest)
 
@@ -64,8 +64,8 @@ def turned(view: View, allowed: Sequence[Turn], rng: np.random.Generator) -> Vie
     return View(np.ascontiguousarray(image), np.ascontiguousarray(valid), np.ascontiguousarray(free))
 
 
-def _places(squares: npt.NDArray[np.uint8], encoder: LiteEncoder) -> torch.Tensor:
-    """Return features (N, places, C) of each square."""
+def places(squares: npt.NDArray[np.uint8], encoder: LiteEncoder) -> torch.Tensor:
+    """Return ImageNet features (N, 64, C) at the places of an 8 x 8 grid on each square."""
     found = []
     with torch.no_grad():
         for part in torch.split(torch.from_numpy(squares), 16):

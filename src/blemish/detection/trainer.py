@@ -25,6 +25,7 @@ from blemish.detection.calibration import Calibration
 from blemish.detection.detector import Detector
 from blemish.detection.inspector import Inspector, Opinion, as_float
 from blemish.detection.joint import Objective
+from blemish.detection.kinship import families
 from blemish.detection.photos import Photos, View, settled
 from blemish.detection.samples import Batch, Samples, drawn
 from blemish.detection.scoring import NoiseField, image_score
@@ -277,7 +278,14 @@ def _prepare_folder(dataset: Dataset, config: InspectorConfig, folder: Path, *, 
         )
     at_least = min(config.data.holdout_at_least, len(dataset.train) // 4)
     seed, share = config.training.seed, config.data.holdout
-    split = hold_out(dataset.train, seed=seed, fraction=share, at_least=at_least)
+    kin = families(dataset.train, config.data.size)
+    split = hold_out(dataset.train, seed=seed, fraction=share, at_least=at_least, families=kin)
+    if 2 * len(split.validation) < at_least:
+        runtime.logger.warning(
+            "the good photos are too much alike to keep some apart that training has not nearly seen: "
+            "expect more false alarms than the threshold promises"
+        )
+        split = hold_out(dataset.train, seed=seed, fraction=share, at_least=at_least)
     if not split.validation:
         raise DatasetError(
             f"the good training photos of {dataset.root} are copies of so few that none can be kept",

@@ -63,6 +63,20 @@ def test_copies_of_one_photo_stay_on_one_side(photos, seed):
     assert not contents(split.train) & contents(split.validation)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_photos_of_one_family_stay_on_one_side_whatever_they_hold(photos, seed):
+    records = photos(40)
+    numbers = [int(record.image.stem) % 10 for record in records]
+    split = hold_out(records, seed=seed, families=numbers)
+    sides = [{int(r.image.stem) % 10 for r in side} for side in (split.train, split.validation)]
+    assert sides[0] | sides[1] == set(range(10))
+    assert not sides[0] & sides[1]
+    assert len(split.validation) == 8
+    order = np.random.default_rng(seed).permutation(40)
+    again = hold_out([records[i] for i in order], seed=seed, families=[100 - numbers[i] for i in order])
+    assert again == split
+
+
 def test_a_test_photo_is_refused_before_it_is_opened(tmp_path):
     record = Record(tmp_path / "test/good/absent.png", split="test")
     with pytest.raises(DatasetError, match="only train may be learnt from"):
