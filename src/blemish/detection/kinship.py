@@ -16,8 +16,8 @@ from blemish.detection.symmetry import places
 from blemish.networks import LiteEncoder
 from blemish.records import Record
 
-NEAR = 0.95
-"""Photos closer than this share of all photos is to its nearest are of one family."""
+NEAR, CLOSE = 0.95, 0.6
+"""How close siblings are: as 95 % of all photos to their nearest, and 0.6 times the usual at most."""
 
 MOST = 5000
 """Of more photos than this, the distances between all pairs would not fit in memory."""
@@ -30,10 +30,9 @@ def families(records: Sequence[Record], size: int) -> list[int]:
 
     A line photographs a part several times, or cuts one photo into many. A held-out photo whose
     siblings are in training looks better than any new part will, and the threshold that it sets
-    promises too much (docs/lab.md). Families are clusters of average linkage, cut where 95 % of the
-    photos have their nearest other. Photos that are strangers to each other make small families, which
-    does no harm. size: side of the square that a photo is compared in, pixels. More than 5,000 photos
-    are taken for strangers.
+    promises too much (docs/lab.md). Families are clusters of average linkage (`clusters`); a photo
+    without siblings is one of its own. size: side of the square that a photo is compared in, pixels.
+    More than 5,000 photos are taken for strangers.
     """
     count = len(records)
     if not 2 <= count <= MOST:
@@ -49,7 +48,14 @@ def families(records: Sequence[Record], size: int) -> list[int]:
 
 
 def clusters(distances: npt.NDArray[np.float64]) -> list[int]:
-    """Return the number of each item's cluster, from the distances (N, N) between all pairs."""
-    near = np.quantile((distances + np.diag(np.full(len(distances), np.inf))).min(1), NEAR)
-    tree = linkage(squareform(distances, checks=False), "average")
-    return [int(number) for number in fcluster(tree, near, "distance")]
+    """Return the number of each item's cluster, from the distances (N, N) between all pairs.
+
+        cut = min(95 % quantile of min_j D_ij, 0.6 * median D)
+
+    The first follows how close siblings are; the second says that without siblings, where the nearest
+    is hardly nearer than the others, nobody is related.
+    """
+    nearest = (distances + np.diag(np.full(len(distances), np.inf))).min(1)
+    pairs = squareform(distances, checks=False)
+    cut = min(np.quantile(nearest, NEAR), CLOSE * np.median(pairs))
+    return [int(number) for number in fcluster(linkage(pairs, "average"), cut, "distance")]

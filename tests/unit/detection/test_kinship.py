@@ -17,6 +17,17 @@ def test_clusters_are_what_lies_together_and_strangers_stay_alone():
     assert len(set(found)) == 3
 
 
+def test_where_the_nearest_is_hardly_nearer_than_the_others_nobody_is_related():
+    places = np.random.default_rng(0).standard_normal((40, 200))
+    apart = np.linalg.norm(places[:, None] - places[None], axis=2)
+    assert len(set(clusters(apart))) == 40
+    twin = np.linalg.norm(places - places[7] - 0.1, axis=1)
+    both = np.block([[apart, twin[:, None]], [twin[None], np.zeros((1, 1))]])
+    found = clusters(both)
+    assert found[7] == found[40]
+    assert len(set(found)) == 40
+
+
 @pytest.fixture
 def line(tmp_path) -> list[Record]:
     """Four photos of each of six parts: moved a little, and under other light."""
@@ -24,7 +35,7 @@ def line(tmp_path) -> list[Record]:
     for part in range(6):
         whole = draw_good("nut", 80, np.random.default_rng(part))
         for shot in range(4):
-            top, left = rng.integers(0, 5, 2)
+            top, left = rng.integers(0, 3, 2)
             seen = whole[top : top + 72, left : left + 72].astype(np.float64)
             lit = np.clip(seen * rng.uniform(0.9, 1.1), 0, 255).astype(np.uint8)
             write_sample(tmp_path, "good", f"{shot}_{part}", lit, split="train")
