@@ -1,7 +1,12 @@
-"""Saved models: a folder with weights.safetensors and card.json; nothing in it can run code."""
+"""Saved models: a folder with weights.safetensors and card.json; nothing in it can run code.
+
+At every moment, also while a model is being replaced and after a kill in between, a folder with a card
+is a whole model: the card names its weights by their SHA-256, and they are in one of two files.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,15 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from blemish.errors import ArtifactError
-from blemish.runtime import file_sha256, write_json
+from blemish.runtime import atomic_write, write_json
 
 SCHEMA = 1
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
+_COMING = "weights-{}.safetensors"  # new weights, until they take the place of the old ones
 
 
 def save_artifact(folder: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
@@ -32,23 +39,43 @@ def save_artifact(folder: Path, tensors: Mapping[str, Tensor], card: Mapping[str
         raise ArtifactError(
             f"{folder} exists and is not a saved model", hint="choose another folder, or remove it"
         )
+    weights = to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+    stamp = {"schema": SCHEMA, "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    write = _replace if folder.exists() else _create
+    write(folder, weights, {**stamp, **card, **stamp})  # also where the card is of a loaded model
+
+
+def _create(folder: Path, weights: bytes, card: Mapping[str, Any]) -> None:
+    """Write both files into a folder that then takes its name."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
     try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, fresh / WEIGHTS)
-        facts = {"schema": SCHEMA, "weights_sha256": file_sha256(fresh / WEIGHTS), **card}
-        write_json(fresh / CARD, facts)
+        _write(fresh / WEIGHTS, weights)
+        write_json(fresh / CARD, card)
         fresh.chmod(0o755)
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old."))
-            os.rename(folder, old / folder.name)
-            os.rename(fresh, folder)
-            shutil.rmtree(old)
-        else:
-            os.rename(fresh, folder)
+        os.rename(fresh, folder)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+
+
+def _replace(folder: Path, weights: bytes, card: Mapping[str, Any]) -> None:
+    """Write the weights beside the old ones, then the card that names them, then tidy.
+
+    The model changes with the card, a single rename. A folder cannot be exchanged for another in one
+    step on every system.
+    """
+    coming = folder / _COMING.format(card["weights_sha256"])
+    _write(coming, weights)
+    write_json(folder / CARD, card)
+    os.replace(coming, folder / WEIGHTS)
+    for leftover in [*folder.glob(_COMING.format("*")), *folder.glob(".*.tmp")]:
+        leftover.unlink()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def load_artifact(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -58,16 +85,32 @@ def load_artifact(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ArtifactError: the folder is no model, is damaged, or was written by a newer version.
     """
     card = read_card(folder)
-    weights = folder / WEIGHTS
-    if not weights.is_file() or file_sha256(weights) != card.get("weights_sha256"):
-        raise ArtifactError(
-            f"{weights} is missing or is not the file that {CARD} was written for",
-            hint="copy the whole folder again, or train again",
-        )
+    while (weights := _weights_of(folder, card)) is None:
+        newest = read_card(folder)
+        if newest == card:
+            raise ArtifactError(
+                f"{folder / WEIGHTS} is missing or is not the file that {CARD} was written for",
+                hint="copy the whole folder again, or train again",
+            )
+        card = newest  # the model was replaced between the two files: read the new one
     try:
-        return load_file(weights), card
+        return from_bytes(weights), card
     except SafetensorError as error:
-        raise ArtifactError(f"{weights} cannot be read: {error}") from error
+        raise ArtifactError(f"{folder / WEIGHTS} cannot be read: {error}") from error
+
+
+def _weights_of(folder: Path, card: Mapping[str, Any]) -> bytes | None:
+    """Return the weights that a card was written for; None where there are only others."""
+    digest = card.get("weights_sha256")
+    # In this order: weights leave the first place for the second.
+    for name in (_COMING.format(digest), WEIGHTS):
+        try:
+            weights = (folder / name).read_bytes()
+        except (OSError, ValueError):  # ValueError: a digest that is no file name
+            continue
+        if hashlib.sha256(weights).hexdigest() == digest:
+            return weights
+    return None
 
 
 def read_card(folder: Path) -> dict[str, Any]:

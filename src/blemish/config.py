@@ -165,7 +165,8 @@ class TrainingConfig(Section):
     `bf16` where it is fast. compile: compile the networks first; for long runs. workers: processes that
     draw the samples. validations: how often a run is validated. patience: validations without progress
     before the run stops; 0 = never. accumulation: micro-batches that a global batch is cut into, to
-    save memory.
+    save memory. checkpoint_seconds: the least time between two checkpoints, which is what a killed run
+    can lose.
     """
 
     seed: int = 0
@@ -185,6 +186,7 @@ class TrainingConfig(Section):
     validations: Count = 10
     patience: Annotated[int, Field(ge=0)] = 0
     accumulation: Count = 1
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
 
 
 class CalibrationConfig(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blemish.cli import main
-from blemish.config import write_yaml
+from blemish.cli import main, verbs
+from blemish.config import TrainingConfig, write_yaml
 from blemish.data import write_sample
-from blemish.errors import DatasetError
+from blemish.errors import BlemishError, DatasetError
+from blemish.training import Plan
 
 pytestmark = pytest.mark.usefixtures("restored_logger")
 
@@ -142,6 +144,30 @@ def test_settings_come_from_preset_file_words_and_options_in_that_order(
     assert "seed: 7" in written
     assert "clip: 0.5" in written
     assert "size: 64" in written
+
+
+def test_every_setting_that_a_plan_knows_reaches_it(blemish, product, config, tmp_path, monkeypatch):
+    told: list[Plan] = []
+
+    def stop(*words: object, **_: object) -> None:
+        told.extend(word for word in words if isinstance(word, Plan))
+        raise BlemishError("far enough")
+
+    monkeypatch.setattr(verbs, "train_detector", stop)
+    given = {
+        "validations": 3,
+        "patience": 5,
+        "warmup": 7,
+        "decay": 0.25,
+        "clip": 0.5,
+        "ema": 0.875,
+        "checkpoint_seconds": 12.5,
+    }
+    assert given.keys() == {field.name for field in fields(Plan)} & TrainingConfig.model_fields.keys()
+    sets = [word for name, value in given.items() for word in ("--set", f"training.{name}={value}")]
+    words = ["train", product, "--out", tmp_path / "run", "--config", config, "--iterations", 1]
+    assert "far enough" in blemish(*words, *sets).talk
+    assert told == [Plan(iterations=1, **given)]
 
 
 def test_one_broken_file_stops_neither_the_others_nor_the_exit_code(

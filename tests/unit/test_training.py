@@ -304,8 +304,11 @@ def test_a_run_is_not_resumed_to_another_number_of_iterations(tmp_path):
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
     (tmp_path / ".checkpoint.safetensors.abc.tmp").write_bytes(b"half")
+    for folder in ("sheets", ".detector.abc.tmp"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / ".file.def.tmp").write_bytes(b"half")
     start(tmp_path).fit()
-    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.rglob(".*"))
 
 
 @pytest.fixture(scope="module")

@@ -171,5 +171,6 @@ def _planned(
         decay=training.decay,
         clip=training.clip,
         ema=training.ema,
+        checkpoint_seconds=training.checkpoint_seconds,
         trackers=trackers,
     )

@@ -111,6 +111,10 @@ def _decode(path: Path, convert: Callable[[Image.Image], npt.NDArray[Any]]) -> n
             f"{path} is not a photo in a known format: expected one of {', '.join(_FORMATS)}",
             hint="open it in an image viewer and save it as PNG, or remove it",
         ) from error
+    except PermissionError as error:
+        raise ImageError(
+            f"{path} may not be read", hint="ask its owner for the right to read it, or leave it out"
+        ) from error
     except Exception as error:
         # Damaged files make Pillow's decoders raise nearly any exception there is.
         raise ImageError(
@@ -122,7 +126,8 @@ def _decode(path: Path, convert: Callable[[Image.Image], npt.NDArray[Any]]) -> n
 
 def _refuse_what_is_no_file(path: Path) -> None:
     if not path.is_file():
-        found = "is not a file" if path.exists() else "does not exist"
+        absent = "is a link to nothing" if path.is_symlink() else "does not exist"
+        found = "is not a file" if path.exists() else absent
         raise ImageError(f"{path} {found}", hint="check the path and the spelling")
     if path.stat().st_size == 0:
         raise ImageError(f"{path} is empty (0 bytes)", hint="copy it again, or remove it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,14 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from blemish.data import IMAGE_EXTENSIONS, natural_key, read_image, write_png
+from blemish.data import natural_key, read_image, write_png
+from blemish.data.listing import is_photo
 from blemish.data.pictures import overlay
 from blemish.detection import Detector
 from blemish.errors import BlemishError, DatasetError
 from blemish.records import Prediction
+from blemish.runtime import logger
 
 _READERS = 1  # decoding sets the process-wide warning filters, so there is one reader
-_AHEAD = 4  # batches read before they are needed
+_AHEAD = 1  # batches read while another is inspected: photos may be large
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +45,39 @@ class Finding:
 def find_photos(paths: Sequence[Path]) -> list[Path]:
     """Return the files named, and in folders the photos at any depth, in natural order.
 
-    Hidden files and the masks in `ground_truth` are passed over.
+    Hidden files and the masks in `ground_truth` are passed over; links to folders are not followed.
 
     Raises:
-        DatasetError: a path does not exist, or a folder holds no photo.
+        DatasetError: a path does not exist or cannot be reached, or a folder holds no photo.
     """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            inside = [p for p in path.rglob("*") if _is_photo(p.relative_to(path))]
-            if not inside:
-                raise DatasetError(f"{path} holds no photo", hint="give a folder of photos")
-            found += sorted(inside, key=lambda p: natural_key(str(p)))
-        elif path.exists():
-            found.append(path)
-        else:
-            raise DatasetError(f"{path} does not exist", hint="check the name")
+        try:
+            found += _photos_at(path)
+        except OSError as error:
+            raise DatasetError(
+                f"{path} cannot be reached: {error.strerror}",
+                hint="check the name, and who may look into its folder",
+            ) from error
     return found
+
+
+def _photos_at(path: Path) -> list[Path]:
+    if not path.is_dir():
+        if not path.exists():
+            raise DatasetError(f"{path} does not exist", hint="check the name")
+        return [path]
+    inside = []
+    for place, folders, names in os.walk(path, onerror=_say_what_is_missed):
+        folders[:] = [n for n in folders if not n.startswith(".") and n != "ground_truth"]
+        inside += [photo for name in folders + names if is_photo(photo := Path(place, name))]
+    if not inside:
+        raise DatasetError(f"{path} holds no photo", hint="give a folder of photos")
+    return sorted(inside, key=lambda p: natural_key(str(p)))
+
+
+def _say_what_is_missed(error: OSError) -> None:
+    logger.warning("%s is passed over: %s", error.filename, error.strerror)
 
 
 def inspect_files(
@@ -97,11 +116,6 @@ def write_overlay(folder: Path, finding: Finding, name: str) -> Path | None:
     target = folder / f"{name}.png"
     write_png(target, np.concatenate([finding.image, heat], axis=1))
     return target
-
-
-def _is_photo(inside: Path) -> bool:
-    hidden = any(part.startswith(".") or part == "ground_truth" for part in inside.parts)
-    return inside.suffix.lower() in IMAGE_EXTENSIONS and not hidden
 
 
 def _read(path: Path, image: Future[npt.NDArray[np.uint8]]) -> Finding:

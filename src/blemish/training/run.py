@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import math
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -261,8 +262,11 @@ class Run:
         """Drop what a killed run left: half-written files, and lines that will be logged again."""
         if not self.accelerator.is_main_process:
             return
-        for leftover in self.folder.glob(".*.tmp"):
-            leftover.unlink()
+        for leftover in [*self.folder.glob(".*.tmp"), *self.folder.glob("*/.*.tmp")]:
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
         path = self.folder / LOG
         if not path.exists():
             return

@@ -166,18 +166,34 @@ def test_what_is_no_photo_is_refused_with_a_hint(tmp_path):
     (tmp_path / "page.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "gone.png").symlink_to("nowhere")
+    (tmp_path / "loop.png").symlink_to("loop.png")
     cases = {
         "empty": "0 bytes",
         "text": "known format",
         "page": "known format",
         "folder": "is not a file",
         "pipe": "is not a file",
+        "gone": "is a link to nothing",
+        "loop": "is a link to nothing",
         "absent": "does not exist",
     }
     for name, what in cases.items():
         with pytest.raises(ImageError, match=f"{name}.png.*{what}") as caught:
             read_image(tmp_path / f"{name}.png")
         assert caught.value.hint
+
+
+def test_a_photo_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    write_png(tmp_path / "x.png", PHOTO)
+
+    def closed(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "open", closed)  # root may read whatever its mode
+    with pytest.raises(ImageError, match=r"x\.png may not be read") as caught:
+        read_image(tmp_path / "x.png")
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize("defect", [1, 7, 255])

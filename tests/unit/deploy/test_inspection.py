@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,6 +67,45 @@ def test_paths_without_photos_are_refused(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match=name):
         find_photos([tmp_path / name])
+
+
+def test_hidden_photos_and_masks_are_passed_over_and_so_are_links_to_folders(tmp_path):
+    for name in (
+        "a.png",
+        ".b.png",
+        ".trash/c.png",
+        "ground_truth/crack/d.png",
+        "deep/ground_truth/e.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "again").symlink_to(".")
+    assert find_photos([tmp_path]) == [tmp_path / "a.png"]
+
+
+def test_a_folder_that_nobody_may_look_into_is_said_and_the_others_are_inspected(
+    tmp_path, monkeypatch, restored_logger, caplog
+):
+    for name in ("a/1.png", "closed/2.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    scandir = os.scandir
+
+    def guarded(path: str) -> Any:
+        if "closed" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    restored_logger.propagate = True
+    assert find_photos([tmp_path]) == [tmp_path / "a" / "1.png"]
+    assert f"{tmp_path / 'closed'} is passed over: Permission denied" in caplog.text
+
+
+def test_a_name_that_no_file_can_have_is_refused_with_a_hint(tmp_path):
+    with pytest.raises(DatasetError, match="File name too long") as caught:
+        find_photos([tmp_path / (300 * "n" + ".png")])
+    assert caught.value.hint
 
 
 def test_an_overlay_shows_the_photo_beside_its_heat_map(detector, photos, tmp_path):
