@@ -2,10 +2,12 @@
 
 Readers find the photos, masks and splits of an MVTec tree, a plain folder or a manifest; images
 decode any file or say why not; framing fits any size into the network's square and back; splits
-keep the test photos away from learning; check lists what is wrong with a dataset; writers make one.
+keep the test photos away from learning; check lists what is wrong with a dataset; writers make one,
+in our layout or that of other tools (exchange).
 """
 
 from blemish.data.check import Report, check
+from blemish.data.exchange import write_coco, write_yolo
 from blemish.data.framing import (
     Frame,
     blend_tiles,
@@ -54,7 +56,9 @@ __all__ = [
     "refuse_test",
     "shrink_mask",
     "tile_windows",
+    "write_coco",
     "write_png",
     "write_sample",
     "write_split",
+    "write_yolo",
 ]

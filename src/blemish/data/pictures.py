@@ -86,6 +86,19 @@ def thumbnail(photo: Photo, longest: int) -> Photo:
     return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS))
 
 
+def captioned(photo: Photo, lines: Sequence[str]) -> Photo:
+    """Return the photo (H, W, 3) with lines of small text on white below it, cut off at its width."""
+    if not lines:
+        return photo
+    font = ImageFont.load_default(10)
+    step = math.ceil(font.getbbox("Ág")[3]) + 2
+    strip = Image.new("RGB", (photo.shape[1], step * len(lines) + 2), PAPER)
+    pen = ImageDraw.Draw(strip)
+    for number, line in enumerate(lines):
+        pen.text((2, 2 + step * number), line, fill=INK, font=font)
+    return np.concatenate([photo, np.asarray(strip)])
+
+
 def contact_sheet(rows: Sequence[Sequence[Photo]], titles: Sequence[str] = ()) -> Photo:
     """Return pictures in a grid on white, each row a list of them, with a title over each column.
 

@@ -16,3 +16,14 @@ def norm_guided(fine: Tensor, anchor: Tensor, kept: Tensor, weight: float = 1.0)
     (B, 1, 1, 1).
     """
     return torch.lerp(fine, anchor, (weight * (1 - kept)).to(fine.dtype))
+
+
+def classifier_free(without: Tensor, with_: Tensor, scale: float) -> Tensor:
+    """Return the prediction pushed along what the context changes (AnomalyDiffusion, Eq. 10).
+
+        epsilon = epsilon(x_t) + s * (epsilon(x_t, e) - epsilon(x_t))
+
+    Scale 1 gives `with_` and 0 `without`, bit for bit. without, with_: predicted with the empty context
+    and with the real one, (B, C, h, w).
+    """
+    return torch.lerp(without, with_, scale)

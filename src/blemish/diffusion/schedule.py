@@ -19,6 +19,18 @@ def linear_kept(steps: int = 1000, first: float = 1e-4, last: float = 2e-2) -> T
     return torch.cumprod(1 - beta, dim=0)
 
 
+def scaled_linear_kept(steps: int = 1000, first: float = 8.5e-4, last: float = 1.2e-2) -> Tensor:
+    """Return alpha_bar of latent diffusion (Rombach et al. 2022, code): sqrt(beta) is linear.
+
+        alpha_bar_t = prod_{i <= t} (1 - beta_i),  sqrt(beta) linear from sqrt(first) to sqrt(last)
+
+    float64 (steps,), falling, in (0, 1). Other lengths than 1000 scale the betas by 1000 / steps.
+    """
+    scale = 1000 / steps
+    root = torch.linspace((scale * first) ** 0.5, (scale * last) ** 0.5, steps, dtype=torch.float64)
+    return torch.cumprod(1 - root.square(), dim=0)
+
+
 def kept_at(kept: Tensor, step: Tensor) -> Tensor:
     """Return alpha_bar at each image's step as float32 (B, 1, 1, 1), ready to broadcast."""
     return kept.to(step.device)[step].float().view(-1, 1, 1, 1)
@@ -29,7 +41,8 @@ def add_noise(clean: Tensor, noise: Tensor, kept: Tensor) -> Tensor:
 
         x_t = sqrt(alpha_bar_t) * x_0 + sqrt(1 - alpha_bar_t) * epsilon
 
-    clean, noise: (B, C, H, W); kept: alpha_bar_t, (B, 1, 1, 1).
+    With the photo as clean image it is q(y_t | y_0), what a painting is blended with
+    (AnomalyDiffusion, Eq. 1). clean, noise: (B, C, H, W); kept: alpha_bar_t, (B, 1, 1, 1).
     """
     return kept.sqrt() * clean + (1 - kept).sqrt() * noise
 
@@ -42,6 +55,47 @@ def predict_clean(noisy: Tensor, noise: Tensor, kept: Tensor) -> Tensor:
     noisy, noise: (B, C, H, W); kept: alpha_bar_t, (B, 1, 1, 1). The inverse of `add_noise`.
     """
     return (noisy - (1 - kept).sqrt() * noise) / kept.sqrt()
+
+
+def implied_noise(noisy: Tensor, clean: Tensor, kept: Tensor) -> Tensor:
+    """Return the noise that a clean image leaves to explain (Ho et al. 2020, Eq. 4 solved for it).
+
+        epsilon = (x_t - sqrt(alpha_bar_t) * x_0) / sqrt(1 - alpha_bar_t)
+
+    noisy, clean: (B, C, H, W); kept: alpha_bar_t < 1, (B, 1, 1, 1).
+    """
+    return (noisy - kept.sqrt() * clean) / (1 - kept).sqrt()
+
+
+def velocity(clean: Tensor, noise: Tensor, kept: Tensor) -> Tensor:
+    """Return what a network of v-prediction predicts (Salimans and Ho 2022).
+
+        v = sqrt(alpha_bar_t) * epsilon - sqrt(1 - alpha_bar_t) * x_0
+
+    With x_t it is the pair (x_0, epsilon) turned by an angle: both come back without a division.
+    clean, noise: (B, C, H, W); kept: alpha_bar_t, (B, 1, 1, 1).
+    """
+    return kept.sqrt() * noise - (1 - kept).sqrt() * clean
+
+
+def clean_from_velocity(noisy: Tensor, v: Tensor, kept: Tensor) -> Tensor:
+    """Return the clean image that a predicted velocity implies (Salimans and Ho 2022).
+
+        x_0 = sqrt(alpha_bar_t) * x_t - sqrt(1 - alpha_bar_t) * v
+
+    noisy, v: (B, C, H, W); kept: alpha_bar_t, (B, 1, 1, 1).
+    """
+    return kept.sqrt() * noisy - (1 - kept).sqrt() * v
+
+
+def noise_from_velocity(noisy: Tensor, v: Tensor, kept: Tensor) -> Tensor:
+    """Return the noise that a predicted velocity implies (Salimans and Ho 2022).
+
+        epsilon = sqrt(alpha_bar_t) * v + sqrt(1 - alpha_bar_t) * x_t
+
+    noisy, v: (B, C, H, W); kept: alpha_bar_t, (B, 1, 1, 1).
+    """
+    return kept.sqrt() * v + (1 - kept).sqrt() * noisy
 
 
 def posterior_step(

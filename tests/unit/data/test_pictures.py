@@ -7,6 +7,7 @@ import pytest
 from blemish.data.pictures import (
     OUTLINE,
     PAPER,
+    captioned,
     contact_sheet,
     heat_colours,
     outlined,
@@ -115,3 +116,13 @@ def test_a_map_of_another_size_is_refused() -> None:
         overlay(grey(4, 4), np.zeros((4, 5)))
     with pytest.raises(ImageError, match="one size"):
         outlined(grey(4, 4), np.zeros((5, 4), dtype=bool))
+
+
+def test_a_caption_lies_below_the_photo_and_leaves_it_as_it_is() -> None:
+    photo = grey(40, 90)
+    drawn = captioned(photo, ["fill 0.9", "seam 1.2"])
+    np.testing.assert_array_equal(drawn[:40], photo)
+    strip = drawn[40:]
+    assert (strip[0] == PAPER).all()
+    assert (strip != PAPER).any()
+    assert captioned(photo, []) is photo

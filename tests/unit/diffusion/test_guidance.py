@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from blemish.diffusion import linear_kept, norm_guided
+from blemish.diffusion import classifier_free, linear_kept, norm_guided
 
 
 def pictures(count: int) -> list[torch.Tensor]:
@@ -43,3 +43,16 @@ def test_at_the_step_of_the_paper_a_third_of_the_way_is_gone():
     fine, anchor = torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4)
     found = norm_guided(fine, anchor, kept_of(200).float())
     torch.testing.assert_close(found, torch.full_like(found, 0.344), rtol=0, atol=5e-4)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 5.0])
+def test_classifier_free_guidance_is_the_equation_of_the_paper(scale):
+    without, with_ = pictures(2)
+    found = classifier_free(without, with_, scale)
+    torch.testing.assert_close(found, without + scale * (with_ - without))
+
+
+def test_scale_one_trusts_the_context_and_zero_ignores_it_bit_for_bit():
+    without, with_ = pictures(2)
+    assert torch.equal(classifier_free(without, with_, 1.0), with_)
+    assert torch.equal(classifier_free(without, with_, 0.0), without)

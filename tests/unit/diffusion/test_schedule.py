@@ -7,10 +7,15 @@ from diffusers import DDPMScheduler
 
 from blemish.diffusion import (
     add_noise,
+    clean_from_velocity,
+    implied_noise,
     kept_at,
     linear_kept,
+    noise_from_velocity,
     posterior_step,
     predict_clean,
+    scaled_linear_kept,
+    velocity,
 )
 
 
@@ -121,3 +126,38 @@ def test_the_last_iterative_step_returns_the_clean_image():
         noisy, clean, share(linear_kept(), 0), torch.ones(1, 1, 1, 1, dtype=torch.float64), noise
     )
     torch.testing.assert_close(found, clean)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(200, 0.754), (400, 0.4245), (600, 0.161), (999, 0.0047)]
+)
+def test_the_share_kept_by_latent_diffusion_is_the_published_one(step, expected):
+    assert float(scaled_linear_kept()[step]) == pytest.approx(expected, abs=5e-4)
+
+
+def test_the_schedule_of_latent_diffusion_is_that_of_diffusers():
+    theirs = DDPMScheduler(1000, 8.5e-4, 1.2e-2, "scaled_linear").alphas_cumprod
+    torch.testing.assert_close(scaled_linear_kept().float(), theirs, rtol=1e-5, atol=1e-7)
+    assert scaled_linear_kept().dtype == torch.float64
+    assert float(scaled_linear_kept(500)[249].log()) == pytest.approx(
+        float(scaled_linear_kept()[499].log()), rel=0.03
+    )
+
+
+@pytest.mark.parametrize("step", [0, 200, 999])
+def test_clean_noise_and_velocity_say_the_same(step):
+    clean, noise = pictures(2)
+    kept = share(linear_kept(), step)
+    noisy = add_noise(clean, noise, kept)
+    v = velocity(clean, noise, kept)
+    torch.testing.assert_close(implied_noise(noisy, clean, kept), noise)
+    torch.testing.assert_close(clean_from_velocity(noisy, v, kept), clean)
+    torch.testing.assert_close(noise_from_velocity(noisy, v, kept), noise)
+
+
+def test_the_velocity_is_that_of_diffusers():
+    clean, noise = (picture.float() for picture in pictures(2))
+    steps = torch.tensor([3, 700])
+    theirs = DDPMScheduler(1000, 1e-4, 2e-2, "linear").get_velocity(clean, noise, steps)
+    ours = velocity(clean, noise, kept_at(linear_kept(), steps))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,14 @@
+"""Latent diffusion models that the generator paints with, behind one protocol."""
+
+from blemish.backbones.opening import find, open_backbone
+from blemish.backbones.protocol import PLACEHOLDER, TEMPLATES, Context, LatentBackbone, Scene
+
+__all__ = [
+    "PLACEHOLDER",
+    "TEMPLATES",
+    "Context",
+    "LatentBackbone",
+    "Scene",
+    "find",
+    "open_backbone",
+]

@@ -1,0 +1,143 @@
+"""What is known about each generated pair, one JSON line each, beside the pictures."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from blemish.data.layouts import MANIFEST
+from blemish.data.listing import natural_key, path_inside
+from blemish.errors import DatasetError
+from blemish.records import Record
+from blemish.runtime import atomic_write, file_sha256
+
+logger = logging.getLogger("blemish.generation")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What decides every pair of a run, beside type and index. model, settings: SHA-256 in hex."""
+
+    seed: int
+    model: str
+    settings: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One generated pair: where it lies, what it was made of, and how good it is.
+
+    image, mask: relative to the folder. index: within its type; the pair is a pure function of
+    (run, label, index). source: the good photo that was painted on. parameters: how the mask was made
+    and placed, and how the defect was painted. scores, accepted, reasons: of the gate. attempts:
+    pairs that were made for this index; refused: why those before it were not taken.
+    """
+
+    image: str
+    mask: str
+    label: str
+    index: int
+    run: Run
+    source: str
+    image_sha256: str
+    mask_sha256: str
+    source_sha256: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    accepted: bool = True
+    reasons: tuple[str, ...] = ()
+    attempts: int = 1
+    refused: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Type and index."""
+        return self.label, self.index
+
+    def line(self) -> str:
+        """Return the entry as JSON on one line; it is synthetic, and may be learnt from."""
+        facts = {"split": "train", "synthetic": True}
+        return json.dumps(asdict(self) | facts, ensure_ascii=False, allow_nan=False)
+
+    def record(self, root: Path) -> Record:
+        """Return where the pair lies, as readers will find it."""
+        return Record(root / self.image, self.label, "train", root / self.mask, synthetic=True)
+
+    def intact(self, root: Path) -> bool:
+        """Return whether both files are there and are what was written."""
+        files = ((self.image, self.image_sha256), (self.mask, self.mask_sha256))
+        return all(
+            (root / name).is_file() and file_sha256(root / name) == sha256 for name, sha256 in files
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The lines of a folder's manifest: generated pairs, and others as they stand."""
+
+    entries: dict[tuple[str, int], Entry]
+    others: tuple[str, ...] = ()
+
+    def write(self, root: Path) -> None:
+        """Write the whole manifest atomically: the others first, then the pairs by type and index."""
+        order = sorted(self.entries, key=lambda key: (natural_key(key[0]), key[1]))
+        with atomic_write(root / MANIFEST, "w") as file:
+            for line in (*self.others, *(self.entries[key].line() for key in order)):
+                file.write(line + "\n")
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Return the manifest of a folder of generated pairs; an empty one where there is none.
+
+    A last line without its end is what a killed run leaves: it is dropped.
+
+    Raises:
+        DatasetError: a line is not JSON, misses a fact, or leads out of the folder.
+    """
+    path = root / MANIFEST
+    entries: dict[tuple[str, int], Entry] = {}
+    others: list[str] = []
+    if not path.is_file():
+        return Manifest(entries)
+    *lines, rest = path.read_text(encoding="utf-8").split("\n")
+    if rest:
+        logger.debug("%s ends in the middle of a line, which is dropped", path)
+    for number, line in enumerate(lines, 1):
+        try:
+            facts = json.loads(line)
+            if facts.get("synthetic") and "index" in facts:
+                entry = _entry(root, facts)
+                entries[entry.key] = entry
+            else:
+                others.append(line)
+        except (ValueError, TypeError, KeyError, AttributeError, DatasetError) as error:
+            raise DatasetError(
+                f"{path} line {number} is not what was written there ({error})",
+                hint="delete the line: the pair will be made again",
+            ) from error
+    return Manifest(entries, tuple(others))
+
+
+def append_entry(root: Path, entry: Entry) -> None:
+    """Add a pair to the folder's manifest; a killed run leaves at most its last line unfinished."""
+    with (root / MANIFEST).open("a", encoding="utf-8") as file:
+        file.write(entry.line() + "\n")
+        file.flush()
+
+
+def _entry(root: Path, facts: dict[str, Any]) -> Entry:
+    for what in ("image", "mask"):
+        path_inside(root, facts[what], what)
+    known = {one.name: facts[one.name] for one in fields(Entry) if one.name in facts}
+    known["run"] = Run(**facts["run"])
+    known["reasons"] = tuple(facts.get("reasons", ()))
+    known["refused"] = tuple(map(tuple, facts.get("refused", ())))
+    entry = Entry(**known)
+    texts = (entry.label, entry.source, entry.image_sha256, entry.mask_sha256)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(entry.index, int):
+        raise DatasetError("label, source and hashes are text, index is a whole number")
+    return entry

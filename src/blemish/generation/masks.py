@@ -1,0 +1,162 @@
+"""Masks to draw from: where the real defects of a type were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from blemish.data import read_mask, read_sample
+from blemish.errors import DatasetError
+from blemish.runtime import file_sha256
+from blemish.synthesis import ProductKind, foreground
+from blemish.synthesis.arrays import Mask
+
+if TYPE_CHECKING:
+    from blemish.records import Record
+
+Points: TypeAlias = npt.NDArray[np.float64]
+"""float64 (..., 2): rows and columns in pixels; the middle of the first pixel is (0, 0)."""
+
+Side: TypeAlias = tuple[int, int]
+"""A side of the frame: the axis that crosses it (0 = rows), and -1 for its start, 1 for its end."""
+
+CRUMB = 0.01
+"""Parts smaller than this share of the largest are left-overs of drawing, not defects."""
+
+EDGE = 0.02
+"""Nearer to the edge of the product than this share of its smaller side is at the edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One mask to draw from.
+
+    mask: bool (H, W), not empty. product: bool (H, W), where the product was in the same photo, the
+    whole frame for a surface. source, sha256: the mask's file, for the manifest.
+
+    Raises:
+        DatasetError: the mask is empty, or the two differ in size.
+    """
+
+    mask: Mask
+    product: Mask
+    source: str = ""
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.mask.any():
+            raise DatasetError(
+                f"the mask {self.source or '(unnamed)'} is empty: it marks no defect",
+                hint="draw the defect, or leave the photo out",
+            )
+        if self.mask.shape != self.product.shape:
+            raise DatasetError(
+                f"mask and product differ in size: {self.mask.shape} and {self.product.shape}",
+                hint="take both from the same photo",
+            )
+
+    @property
+    def centre(self) -> Points:
+        """The mask's centroid, (2,) in pixels."""
+        centre: Points = np.argwhere(self.mask).mean(0)
+        return centre
+
+    @property
+    def reach(self) -> Points:
+        """How far the mask reaches from its centroid along each axis, (2,) in pixels, >= 1."""
+        away: Points = np.abs(np.argwhere(self.mask) - self.centre).max(0)
+        return np.maximum(away, 1.0)
+
+    @property
+    def extent(self) -> Points:
+        """Height and width of the mask as shares of the product's, (2,) > 0.
+
+        A mask that lies beside the product counts to it.
+        """
+        of_mask, of_product = bounds(self.mask), bounds(self.mask | self.product)
+        share: Points = (of_mask[1] - of_mask[0]) / (of_product[1] - of_product[0])
+        return share
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The sides of the frame that cut the mask off."""
+        edges = {
+            (0, -1): self.mask[0],
+            (0, 1): self.mask[-1],
+            (1, -1): self.mask[:, 0],
+            (1, 1): self.mask[:, -1],
+        }
+        return tuple(side for side, pixels in edges.items() if pixels.any())
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the mask reaches the edge of a product that does not fill the frame."""
+        whole = ndimage.binary_fill_holes(self.product | self.mask)
+        first, last = bounds(whole)
+        near = max(1, round(EDGE * float((last - first).min())))
+        around = ndimage.binary_dilation(self.mask, np.ones((3, 3)), iterations=near)
+        return not bool(whole[around].all())
+
+
+def read_templates(
+    records: Iterable[Record], kind: ProductKind = "texture", given: Iterable[Path] = ()
+) -> tuple[Template, ...]:
+    """Return the masks of these defect photos, and those given as files of their own.
+
+    kind: "object" finds the product in each photo; on a "texture" it fills the frame, as it does for a
+    mask that was given without a photo.
+
+    Raises:
+        DatasetError: a photo has no mask, a mask is empty, or there is none at all.
+        ImageError: a file cannot be read.
+    """
+    templates = []
+    for record in records:
+        sample = read_sample(record)
+        if record.mask is None or sample.mask is None:
+            raise DatasetError(
+                f"{record.image} has no mask to draw from",
+                hint="draw the masks of the few photos that the generator learns from",
+            )
+        whole = np.ones(sample.mask.shape, np.bool_)
+        product = foreground(sample.image) if kind == "object" else whole
+        templates.append(_template(sample.mask, product, record.mask))
+    for path in given:
+        mask = read_mask(path)
+        templates.append(_template(mask, np.ones_like(mask), path))
+    if not templates:
+        raise DatasetError("there is no mask to draw from", hint="give defect photos with masks")
+    return tuple(templates)
+
+
+def _template(mask: Mask, product: Mask, source: Path) -> Template:
+    return Template(mask, product, str(source), file_sha256(source))
+
+
+def largest_extent(templates: Sequence[Template]) -> Points:
+    """Return the largest height and width that any mask has of its product, (2,)."""
+    largest: Points = np.max([template.extent for template in templates], axis=0)
+    return largest
+
+
+def cleaned(mask: Mask) -> Mask:
+    """Return the mask without parts smaller than 1 % of its largest; never empty unless it was."""
+    parts, count = ndimage.label(mask, np.ones((3, 3)))
+    if count < 2:
+        return mask
+    areas = np.bincount(parts.ravel())
+    areas[0] = 0
+    kept: Mask = (areas >= CRUMB * areas.max())[parts] & mask
+    return kept
+
+
+def bounds(mask: Mask) -> npt.NDArray[np.intp]:
+    """Return the first and one past the last row and column of a non-empty mask, (2, 2)."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    return np.array([[rows[0], columns[0]], [rows[-1] + 1, columns[-1] + 1]])

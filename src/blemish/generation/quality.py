@@ -1,0 +1,228 @@
+"""Is a generated defect there, seamless, new, and like the real ones? A gate that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from blemish.errors import DatasetError
+from blemish.generation.crops import window_around
+from blemish.generation.measures import (
+    Floats,
+    healed,
+    masked_features,
+    most_alike,
+    portrait,
+    realised,
+    seam,
+)
+from blemish.synthesis.arrays import Image, Mask, check_image, check_same_size
+
+if TYPE_CHECKING:
+    from blemish.networks import LiteEncoder
+
+Features: TypeAlias = Callable[[Image], Sequence[Floats]]
+"""From a picture, uint8 (S, S, 3), to feature maps, each float32 (C, h, w)."""
+
+Pair = TypeVar("Pair")
+
+SURELY_A_COPY = 0.995
+NOT_A_COPY = 0.97
+"""The limit for copies is the likeness of real defects to each other, but within these two."""
+
+_SQUARE = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What was measured on one pair.
+
+    change: mean change inside the mask, in deviations of the photo's noise. fill: share of the mask
+    that has visibly changed, [0, 1]. outside: largest change outside the mask, grey levels.
+    seam: mean step across the mask's border over mean step beside it; about 1 where no border shows.
+    copy: correlation with the most alike training defect, [-1, 1]. distance: of masked features to the
+    nearest real defect, in units of the real ones' own; None without an encoder or with one defect.
+    """
+
+    change: float
+    fill: float
+    outside: float
+    seam: float
+    copy: float
+    distance: float | None = None
+
+    def summary(self) -> dict[str, float | None]:
+        """Return the scores rounded to 4 digits, ready for JSON."""
+        values = asdict(self).items()
+        return {name: value if value is None else round(value, 4) for name, value in values}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a pair passed, and what was wrong with it: one sentence each, empty when it passed."""
+
+    scores: Scores
+    reasons: tuple[str, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether nothing was wrong."""
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The limits that a pair has to keep; `Judge.gate` derives them from the real defects.
+
+    least_change, least_fill, most_seam, most_copy, most_distance: for the scores of these names; None
+    lets every distance pass.
+    """
+
+    least_change: float = 1.0
+    least_fill: float = 0.5
+    most_seam: float = 3.0
+    most_copy: float = NOT_A_COPY
+    most_distance: float | None = None
+
+    def verdict(self, scores: Scores) -> Verdict:
+        """Return whether the scores keep all limits, and if not, which they break."""
+        limits: list[tuple[str, float | None, float | None, int]] = [
+            ("change", scores.change, self.least_change, -1),
+            ("fill", scores.fill, self.least_fill, -1),
+            ("outside", scores.outside, 0.0, 1),
+            ("seam", scores.seam, self.most_seam, 1),
+            ("copy", scores.copy, self.most_copy, 1),
+            ("distance", scores.distance, self.most_distance, 1),
+        ]
+        broken = (
+            f"{name} {value:.3g} {'above' if end > 0 else 'below'} {limit:.3g}"
+            for name, value, limit, end in limits
+            if value is not None and limit is not None and end * (value - limit) > 0
+        )
+        return Verdict(scores, tuple(broken))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen(Generic[Pair]):
+    """The pair that was taken, its verdict, and the reasons for which others before it were not."""
+
+    pair: Pair
+    verdict: Verdict
+    attempts: int
+    refused: tuple[tuple[str, ...], ...]
+
+
+class Judge:
+    """Scores pairs of one defect type against its few real defects."""
+
+    def __init__(self, real: Sequence[tuple[Image, Mask]], features: Features | None = None) -> None:
+        """`real`: photos with their masks, at least one; `features`: a frozen encoder, None for none.
+
+        Raises:
+            DatasetError: there is no real defect.
+        """
+        if not real:
+            raise DatasetError("there is no real defect to judge by", hint="give at least one")
+        self.real, self.features = tuple(real), features
+        self.portraits = [portrait(image, mask) for image, mask in real]
+        self.vectors = np.stack([self._vector(*pair) for pair in real]) if features else None
+
+    def scores(self, good: Image, made: Image, mask: Mask) -> Scores:
+        """Return the scores of a pair. good, made: uint8 (H, W, 3); mask: bool (H, W), not empty.
+
+        Raises:
+            ImageError: the arrays do not belong together.
+        """
+        check_image(good)
+        check_same_size(good, made, "generated photo")
+        check_same_size(good, mask, "mask")
+        change, fill = realised(good, made, mask)
+        return Scores(
+            change=change,
+            fill=fill,
+            outside=float(np.abs(made.astype(np.int16) - good)[~mask].max(initial=0)),
+            seam=seam(made, mask),
+            copy=most_alike(portrait(made, mask), self.portraits),
+            distance=self._distance(made, mask),
+        )
+
+    def gate(self) -> Gate:
+        """Return limits that the real defects themselves would keep.
+
+            least_change = min(1, c / 2),  least_fill = min(1/2, f / 2)
+            most_seam = max(2, 5/4 s),     most_distance = 3/2 d
+
+        c, f: smallest of a real defect; s, d: largest of one. most_copy: median likeness of a real
+        defect to the nearest other one, in [0.97, 0.995]. The good photo under a real defect is not
+        known: its stand-in repeats the colours around the mask.
+        Distances are limited from three real defects on.
+        """
+        changes, fills = zip(*(realised(healed(*pair), *pair) for pair in self.real), strict=True)
+        others = [
+            most_alike(one, [*self.portraits[:i], *self.portraits[i + 1 :]])
+            for i, one in enumerate(self.portraits)
+        ]
+        apart = self._apart()
+        return Gate(
+            least_change=min(1.0, min(changes) / 2),
+            least_fill=min(0.5, min(fills) / 2),
+            most_seam=max(2.0, 1.25 * max(seam(*pair) for pair in self.real)),
+            most_copy=float(np.clip(np.median(others), NOT_A_COPY, SURELY_A_COPY)),
+            most_distance=1.5 * float(apart.max() / np.median(apart)) if len(apart) > 2 else None,
+        )
+
+    def _vector(self, image: Image, mask: Mask) -> Floats:
+        window = window_around(mask, _SQUARE)
+        assert self.features is not None  # noqa: S101 - called with features only
+        return masked_features(self.features(window.cut(image)), window.cut_mask(mask))
+
+    def _apart(self) -> npt.NDArray[np.float64]:
+        """Return how far each real defect is from the nearest other one: (n,), or none to compare."""
+        if self.vectors is None or len(self.vectors) < 2:
+            return np.zeros(0)
+        gaps = np.linalg.norm(self.vectors[:, np.newaxis] - self.vectors, axis=2).astype(np.float64)
+        np.fill_diagonal(gaps, np.inf)
+        nearest: npt.NDArray[np.float64] = np.maximum(gaps.min(1), 1e-6)
+        return nearest
+
+    def _distance(self, made: Image, mask: Mask) -> float | None:
+        apart = self._apart()
+        if self.vectors is None or not len(apart):
+            return None
+        gaps = np.linalg.norm(self.vectors - self._vector(made, mask), axis=1)
+        return float(gaps.min() / np.median(apart))
+
+
+def first_accepted(
+    make: Callable[[int], Pair], judge: Callable[[Pair], Verdict], attempts: int
+) -> Chosen[Pair]:
+    """Return the first of `make(0)`, `make(1)`, ... that passes; else the one with the fewest faults.
+
+    A pair that did not pass says so in its verdict: what to do with it is the caller's choice.
+    """
+    tried: list[tuple[Pair, Verdict]] = []
+    for attempt in range(max(1, attempts)):
+        pair = make(attempt)
+        tried.append((pair, judge(pair)))
+        if tried[-1][1].accepted:
+            break
+    best, verdict = min(tried, key=lambda one: len(one[1].reasons))
+    refused = tuple(verdict.reasons for _, verdict in tried if not verdict.accepted)
+    return Chosen(best, verdict, len(tried), refused)
+
+
+def encoder_features(encoder: LiteEncoder) -> Features:
+    """Return the encoder as a function of one uint8 picture; it runs where its weights are."""
+
+    def features(image: Image) -> list[Floats]:
+        where = next(encoder.buffers()).device
+        tensor = torch.from_numpy(np.array(image)).to(where).permute(2, 0, 1)[None].float() / 255
+        with torch.no_grad():
+            return [level[0].float().cpu().numpy() for level in encoder(tensor)]
+
+    return features
