@@ -151,11 +151,11 @@ class Inspector(nn.Module):
 
     @classmethod
     def fresh(
-        cls, config: InspectorConfig, squares: npt.NDArray[np.uint8], numbers: Sequence[int]
+        cls, config: InspectorConfig, squares: npt.NDArray[np.uint8], families: Sequence[int]
     ) -> Inspector:
         """Return an untrained inspector: weights drawn from the seed, ImageNet features if asked for.
 
-        squares: uint8 (N, S, S, 3), of the training photos with these numbers; the features of the
+        squares: uint8 (N, S, S, 3), of training photos of these families; the features of the
         first are standardised to mean 0 and variance 1, those of all fill the memory.
 
         Raises:
@@ -170,7 +170,7 @@ class Inspector(nn.Module):
             encoder.standardise(as_float(torch.from_numpy(squares[:_STATISTICS])))
             with torch.no_grad():
                 seen = [encoder(as_float(torch.from_numpy(square[None])))[2:] for square in squares]
-                memory.fit(seen, numbers, runtime.generator(config.training.seed, "memory"))
+                memory.fit(seen, families, runtime.generator(config.training.seed, "memory"))
         return inspector
 
     def forward(self, photo: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -238,7 +238,7 @@ class Inspector(nn.Module):
     def novelty(self, features: list[Tensor], own: Tensor | None = None) -> Tensor | None:
         """Return how far each place is from all that good photos have shown, (B, 1, H/8, W/8).
 
-        own: int64 (B,), the numbers of training photos, which are not compared with themselves. None
+        own: int64 (B,), the families of training photos, which are not compared with their own. None
         when the segmenter uses no features.
         """
         if self.memory is None:

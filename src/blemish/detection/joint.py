@@ -42,7 +42,7 @@ class Objective(nn.Module):
                 settled = [guess.map(torch.Tensor.detach) for guess in guesses]
             else:
                 guesses = settled = inspector.guess(image, noise, fine, anchor)
-            novelty = inspector.novelty(features, batch.source.to(where))
+            novelty = inspector.novelty(features, batch.family.to(where))
             logits = inspector.segment(image, inspector.guide(settled), features, novelty)
         expected = features[1:]
         losses = {

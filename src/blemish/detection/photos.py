@@ -35,11 +35,20 @@ class View:
 
 
 class Photos:
-    """Random access to good photos as squares; the same index and stream give the same square."""
+    """Random access to good photos as squares; the same index and stream give the same square.
 
-    def __init__(self, records: Sequence[Record], settings: InspectorConfig) -> None:
-        """`settings`: with the kind of product decided."""
+    families: a number for each photo, equal for photos of one part (`kinship.families`).
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        settings: InspectorConfig,
+        families: Sequence[int] | None = None,
+    ) -> None:
+        """`settings`: with the kind of product decided; `families`: None = all are strangers."""
         self.records, self.settings = tuple(records), settings
+        self.families = tuple(range(len(records)) if families is None else families)
         self.config = config = settings.data
         self.kind = settings.synthesis.kind
         bytes_each = 5 * config.size**2 * (1 if config.framing == "letterbox" else 4)
@@ -47,7 +56,7 @@ class Photos:
 
     def __reduce__(self) -> tuple[type[Photos], tuple[object, ...]]:
         """Return how a worker process that is not forked makes its own: the cache cannot travel."""
-        return Photos, (self.records, self.settings)
+        return Photos, (self.records, self.settings, self.families)
 
     def __len__(self) -> int:
         """Return the number of photos."""

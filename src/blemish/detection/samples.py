@@ -37,7 +37,7 @@ class Batch:
     """Squares and what is known about them.
 
     photo: uint8 (B, S, S, 3). mask, valid: bool (B, 1, S, S), True = defect, True = not padding.
-    normal: bool (B,). source: int64 (B,), the number of the photo. fine, anchor: int64 (B,), the
+    normal: bool (B,). family: int64 (B,), that of the photo. fine, anchor: int64 (B,), the
     two diffusion steps. streams: the seeds of each image's private noise.
     """
 
@@ -45,7 +45,7 @@ class Batch:
     mask: Tensor
     valid: Tensor
     normal: Tensor
-    source: Tensor
+    family: Tensor
     fine: Tensor
     anchor: Tensor
     streams: tuple[int, ...]
@@ -111,7 +111,7 @@ class Samples(Dataset[list[Batch]]):
         """Return the samples of some slots of an iteration's global batch."""
         seed = self.config.training.seed
         rows = [self._sample(numpy_generator(seed, "sample", iteration, s), s) for s in slots]
-        views, masks, sources = zip(*rows, strict=True)
+        views, masks, families = zip(*rows, strict=True)
         diffusion = self.config.diffusion
         draws = [generator(seed, "steps", iteration, s) for s in slots]
         fine = [torch.randint(0, diffusion.split, (), generator=g) for g in draws]
@@ -121,19 +121,20 @@ class Samples(Dataset[list[Batch]]):
             mask=torch.from_numpy(np.stack(masks))[:, None],
             valid=torch.from_numpy(np.stack([view.valid for view in views]))[:, None],
             normal=torch.tensor([not mask.any() for mask in masks]),
-            source=torch.tensor(sources),
+            family=torch.tensor(families),
             fine=torch.stack(fine),
             anchor=torch.stack(anchor),
             streams=tuple(stream_seed(seed, "noise", iteration, s) for s in slots),
         )
 
     def _sample(self, rng: np.random.Generator, slot: int) -> tuple[View, Mask, int]:
-        """Return a square, its mask, and the number of its photo."""
-        source = int(rng.integers(len(self.photos)))
-        view = turned(self.photos.view(source, rng), self.turns, rng)
+        """Return a square, its mask, and the family of its photo."""
+        number = int(rng.integers(len(self.photos)))
+        family = self.photos.families[number]
+        view = turned(self.photos.view(number, rng), self.turns, rng)
         if slot < self.config.training.normals:
-            return view, np.zeros(view.valid.shape, np.bool_), source
-        return *drawn(view, self.recipe, self.textures, rng), source
+            return view, np.zeros(view.valid.shape, np.bool_), family
+        return *drawn(view, self.recipe, self.textures, rng), family
 
     def stream(self, start: int, workers: int) -> Iterator[list[Batch]]:
         """Yield the iterations from `start` on, without end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
@@ -33,6 +33,7 @@ from blemish.detection.symmetry import symmetries
 from blemish.errors import ArtifactError, DatasetError
 from blemish.metrics import PixelScores, auroc
 from blemish.networks import LiteEncoder
+from blemish.records import Record
 from blemish.runtime import numpy_generator
 from blemish.training import Outcome, Plan, Run
 from blemish.version import __version__
@@ -67,8 +68,8 @@ class InspectorTask:
         self.device = runtime.device(device)
         self.dtype = runtime.precision(config.training.precision, self.device)
         self.photos = photos
-        squares, numbers = some_squares(photos, config.training.seed, _REMEMBERED)
-        self.inspector = Inspector.fresh(config, squares, numbers)
+        squares, kin = some_squares(photos, config.training.seed, _REMEMBERED)
+        self.inspector = Inspector.fresh(config, squares, kin)
         self.module: nn.Module = Objective(config, self.inspector, self.dtype)
         self.module.to(memory_format=torch.channels_last)
         if config.training.compile:
@@ -189,9 +190,10 @@ def train(
     processes = PartialState(cpu=runtime.device(device).type == "cpu")
     with processes.main_process_first():  # the others find the split that the first has written
         mine = processes.is_main_process
-        split = _prepare_folder(dataset, config, folder, resume=resume or not mine)
+        kin = dict(zip(dataset.train, families(dataset.train, config.data.size), strict=True))
+        split = _prepare_folder(dataset, config, folder, kin, resume=resume or not mine)
     config = config.model_copy(update={"synthesis": settled(config.synthesis, split.train)})
-    photos = Photos(split.train, config)
+    photos = Photos(split.train, config, [kin[record] for record in split.train])
     photos.warm()
     config = _with_turns(config, photos)
     held_out = Photos(split.validation, config)
@@ -230,10 +232,11 @@ def _with_turns(config: InspectorConfig, photos: Photos) -> InspectorConfig:
 
 
 def some_squares(photos: Photos, seed: int, most: int) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
-    """Return squares (N, S, S, 3) of up to `most` photos, and the photos' numbers."""
+    """Return squares (N, S, S, 3) of up to `most` photos, and the photos' families."""
     rng = numpy_generator(seed, "statistics")
-    numbers = tuple(int(number) for number in rng.permutation(len(photos))[:most])
-    return np.stack([photos.view(number, rng).image for number in numbers]), numbers
+    numbers = [int(number) for number in rng.permutation(len(photos))[:most]]
+    squares = np.stack([photos.view(number, rng).image for number in numbers])
+    return squares, tuple(photos.families[number] for number in numbers)
 
 
 def calibrated(
@@ -251,7 +254,14 @@ def calibrated(
     return raw.calibrated([p.score for p in raw.predict_many(photos, reconstruct=False)], rate)
 
 
-def _prepare_folder(dataset: Dataset, config: InspectorConfig, folder: Path, *, resume: bool) -> Split:
+def _prepare_folder(
+    dataset: Dataset,
+    config: InspectorConfig,
+    folder: Path,
+    kin: Mapping[Record, int],
+    *,
+    resume: bool,
+) -> Split:
     """Write, or on resuming check, the run's settings and its split; return the split.
 
     Raises:
@@ -278,8 +288,8 @@ def _prepare_folder(dataset: Dataset, config: InspectorConfig, folder: Path, *, 
         )
     at_least = min(config.data.holdout_at_least, len(dataset.train) // 4)
     seed, share = config.training.seed, config.data.holdout
-    kin = families(dataset.train, config.data.size)
-    split = hold_out(dataset.train, seed=seed, fraction=share, at_least=at_least, families=kin)
+    numbers = [kin[record] for record in dataset.train]
+    split = hold_out(dataset.train, seed=seed, fraction=share, at_least=at_least, families=numbers)
     if 2 * len(split.validation) < at_least:
         runtime.logger.warning(
             "the good photos are too much alike to keep some apart that training has not nearly seen: "

@@ -26,12 +26,12 @@ class Novelty(nn.Module):
         self.memories = nn.ModuleList([NormalMemory(widths, size), NormalMemory(widths[1:], size)])
 
     def fit(
-        self, photos: Sequence[Sequence[Tensor]], numbers: Sequence[int], generator: torch.Generator
+        self, photos: Sequence[Sequence[Tensor]], families: Sequence[int], generator: torch.Generator
     ) -> None:
         """Fill both memories from the features of good photos, as `NormalMemory` does."""
         for skipped, memory in enumerate(self.memories):
             assert isinstance(memory, NormalMemory)  # noqa: S101 - built above
-            memory.fit([features[skipped:] for features in photos], numbers, generator)
+            memory.fit([features[skipped:] for features in photos], families, generator)
 
     def forward(self, features: Sequence[Tensor], own: Tensor | None = None) -> Tensor:
         """Return the novelty, float32 (B, 1, h, w) at stride 8; arguments as in `NormalMemory`."""
@@ -63,28 +63,28 @@ class NormalMemory(nn.Module):
         self.register_buffer("spread", torch.ones(()))
 
     def fit(
-        self, photos: Sequence[Sequence[Tensor]], numbers: Sequence[int], generator: torch.Generator
+        self, photos: Sequence[Sequence[Tensor]], families: Sequence[int], generator: torch.Generator
     ) -> None:
         """Choose the patches to keep from the features of good photos.
 
-        photos: features of one photo each; numbers: what each is called in `forward`. The distances
-        are then standardised so that those of good photos to the patches of the
-        *other* photos have mean 0 and variance 1.
+        photos: features of one photo each; families: a number for each, equal for photos of one part.
+        The distances are then standardised so that those of good photos to the patches of *other*
+        families have mean 0 and variance 1.
         """
         each = max(1, _POOL // len(photos))
         pool, owners = [], []
-        for number, features in zip(numbers, photos, strict=True):
+        for family, features in zip(families, photos, strict=True):
             rows = patches(features)[0].flatten(1).T
             chosen = torch.randperm(len(rows), generator=generator)[:each]
             pool.append(rows[chosen])
-            owners.append(torch.full((len(chosen),), number))
+            owners.append(torch.full((len(chosen),), family))
         rows, owner = torch.cat(pool), torch.cat(owners)
         kept = k_centres(rows, len(self.bank))
         self.bank.copy_(rows[kept])
         self.owner.copy_(owner[kept])
         raw = [
-            self._log_distance(patches(features), torch.tensor([number]))
-            for number, features in list(zip(numbers, photos, strict=True))[:64]
+            self._log_distance(patches(features), torch.tensor([family]))
+            for family, features in list(zip(families, photos, strict=True))[:64]
         ]
         spread, centre = torch.std_mean(torch.cat([values.flatten() for values in raw]))
         self.centre.copy_(centre)
@@ -93,8 +93,9 @@ class NormalMemory(nn.Module):
     def forward(self, features: Sequence[Tensor], own: Tensor | None = None) -> Tensor:
         """Return the standardised log distance of each patch, float32 (B, 1, h, w) on the finest grid.
 
-        features: at the strides of `widths`. own: int64 (B,), the photos' numbers in `fit`: a training
-        photo is not compared with its own patches; None or -1 compares with all.
+        features: at the strides of `widths`. own: int64 (B,), the photos' families in `fit`: a training
+        photo is not compared with patches of its own family; None or -1 compares with all, and so does
+        a photo whose family is the only one remembered.
         """
         return (self._log_distance(patches(features), own) - self.centre) / self.spread
 
@@ -113,6 +114,7 @@ class NormalMemory(nn.Module):
         most = []
         for index, row in enumerate(rows):
             others = bank if own is None else bank[self.owner != own[index]]
+            others = others if len(others) else bank
             most.append(torch.matmul(torch.cat([row, ones], dim=1), others.T).amax(1))
         squared = rows.square().sum(2) - 2 * torch.stack(most).float()
         nearest = squared.clamp_min(0).view(batch, 1, height, breadth)

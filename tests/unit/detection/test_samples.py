@@ -106,12 +106,17 @@ def test_normal_images_are_the_photos_themselves_and_only_masks_differ_on_the_ot
             assert any(not pixels[~mask].any() for pixels in changed)
 
 
-def test_the_source_of_a_normal_image_is_the_number_of_its_photo(make):
-    samples = make()
-    batch = samples[0][0]
-    for photo, source in zip(batch.photo[:4], batch.source, strict=False):
-        square = samples.photos.view(int(source), np.random.default_rng()).image
-        np.testing.assert_array_equal(photo.numpy(), square)
+def test_a_square_knows_the_family_of_its_photo_also_in_another_process(product, tiny):
+    config = tiny(training={"normals": 4, "defects": 4})
+    records = read_dataset(product).train
+    numbers = [10 + index // 2 for index in range(len(records))]
+    photos = pickle.loads(pickle.dumps(Photos(records, config, numbers)))
+    batch = Samples(photos, config)[0][0]
+    squares = [photos.view(i, np.random.default_rng()).image for i in range(len(records))]
+    for photo, family in zip(batch.photo[:4].numpy(), batch.family, strict=False):
+        shown = [i for i, square in enumerate(squares) if np.array_equal(square, photo)]
+        assert [numbers[i] for i in shown] == [int(family)] * len(shown)
+        assert shown
 
 
 def test_steps_lie_on_their_sides_of_the_split(make):

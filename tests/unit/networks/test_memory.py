@@ -73,6 +73,12 @@ def test_a_photo_of_the_memory_is_compared_with_the_others_only(memory):
     assert float(memory(given).mean()) < float(memory(given, number).mean())
 
 
+def test_with_one_family_in_memory_its_photos_are_compared_with_it_all_the_same(memory):
+    memory.owner.fill_(10)
+    given = features(seed=0)
+    assert torch.equal(memory(given, torch.tensor([10])), memory(given))
+
+
 def test_novelty_of_the_good_photos_has_mean_zero_and_variance_one(memory):
     values = torch.cat([memory(features(seed=i), torch.tensor([10 + i])) for i in range(4)])
     assert float(values.mean()) == pytest.approx(0, abs=1e-4)
