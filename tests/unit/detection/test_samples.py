@@ -85,7 +85,7 @@ def test_worker_processes_change_nothing(make, workers):
 
 def test_samples_travel_to_worker_processes_that_are_not_forked(make):
     samples = make()
-    copy = pickle.loads(pickle.dumps(samples))
+    copy = pickle.loads(pickle.dumps(samples))  # noqa: S301 - our own bytes
     assert same(copy[4][0], samples[4][0])
 
 
