@@ -43,7 +43,7 @@ class Shape:
 
     size: int = 128
     patch: int = 4
-    widths: tuple[int, ...] = (128, 192, 256)
+    widths: tuple[int, ...] = (96, 160, 224)
     token_width: int = 128
     head_width: int = 32
 

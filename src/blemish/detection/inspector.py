@@ -164,14 +164,23 @@ class Inspector(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(runtime.stream_seed(config.training.seed, "weights"))
             inspector = cls(config)
-        encoder, memory = inspector.encoder, inspector.memory
-        if encoder is not None and memory is not None:
-            encoder.load_imagenet()
-            encoder.standardise(as_float(torch.from_numpy(squares[:_STATISTICS])))
-            with torch.no_grad():
-                seen = [encoder(as_float(torch.from_numpy(square[None])))[2:] for square in squares]
-                memory.fit(seen, families, runtime.generator(config.training.seed, "memory"))
+        if inspector.encoder is not None and inspector.memory is not None:
+            inspector.encoder.load_imagenet()
+            inspector.encoder.standardise(as_float(torch.from_numpy(squares[:_STATISTICS])))
+            seen = inspector._remembered(squares)
+            inspector.memory.fit(seen, families, runtime.generator(config.training.seed, "memory"))
         return inspector
+
+    def remember(
+        self, squares: npt.NDArray[np.uint8], families: Sequence[int], generator: torch.Generator
+    ) -> None:
+        """Fill the memory anew from good squares (N, S, S, 3) of these families; its scale stays."""
+        if self.memory is not None:
+            self.memory.fill(self._remembered(squares), families, generator)
+
+    def _remembered(self, squares: npt.NDArray[np.uint8]) -> list[list[Tensor]]:
+        """Return what the memory is made of: each square's features at strides 8 and 16."""
+        return [self.features(as_float(torch.from_numpy(square[None])))[2:] for square in squares]
 
     def forward(self, photo: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (B, 1, H, W) and the reconstruction (B, 3, H, W) in [0, 1].

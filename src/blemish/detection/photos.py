@@ -12,6 +12,7 @@ import numpy.typing as npt
 from blemish.config import DataConfig, InspectorConfig, SynthesisConfig
 from blemish.data import cut_tile, letterbox, read_sample, tile_windows
 from blemish.records import Record
+from blemish.runtime import numpy_generator
 from blemish.synthesis import foreground, product_kind
 
 Square = npt.NDArray[np.uint8]
@@ -86,6 +87,14 @@ class Photos:
         else:
             valid = np.ones(image.shape[:2], np.bool_)
         return View(image, valid, valid & foreground(image) if self.kind == "object" else valid)
+
+
+def some_squares(photos: Photos, seed: int, most: int) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
+    """Return squares (N, S, S, 3) of up to `most` photos, and the photos' families."""
+    rng = numpy_generator(seed, "statistics")
+    numbers = [int(number) for number in rng.permutation(len(photos))[:most]]
+    squares = np.stack([photos.view(number, rng).image for number in numbers])
+    return squares, tuple(photos.families[number] for number in numbers)
 
 
 def tiles(height: int, width: int, config: DataConfig) -> list[tuple[int, int]]:

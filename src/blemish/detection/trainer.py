@@ -26,7 +26,7 @@ from blemish.detection.detector import Detector
 from blemish.detection.inspector import Inspector, Opinion, as_float
 from blemish.detection.joint import Objective
 from blemish.detection.kinship import families
-from blemish.detection.photos import Photos, View, settled
+from blemish.detection.photos import Photos, View, settled, some_squares
 from blemish.detection.samples import Batch, Samples, drawn
 from blemish.detection.scoring import NoiseField, image_score
 from blemish.detection.symmetry import symmetries
@@ -203,6 +203,9 @@ def train(
     weights = task.settle({n.removeprefix("inspector."): v for n, v in outcome.weights.items()})
     facts = _facts(config, split, outcome, plan)
     detector = calibrated(config, weights, split, facts, device)
+    numbers = [kin[record] for record in split.train + split.validation]
+    everyone = Photos(split.train + split.validation, config, numbers)
+    detector = remembering(detector, weights, everyone, device)
     if run.accelerator.is_main_process:
         detector.save(folder / DETECTOR)
         warning = detector.calibration.warning()
@@ -231,14 +234,6 @@ def _with_turns(config: InspectorConfig, photos: Photos) -> InspectorConfig:
     return config.model_copy(update={"data": config.data.model_copy(update={"turns": found})})
 
 
-def some_squares(photos: Photos, seed: int, most: int) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
-    """Return squares (N, S, S, 3) of up to `most` photos, and the photos' families."""
-    rng = numpy_generator(seed, "statistics")
-    numbers = [int(number) for number in rng.permutation(len(photos))[:most]]
-    squares = np.stack([photos.view(number, rng).image for number in numbers])
-    return squares, tuple(photos.families[number] for number in numbers)
-
-
 def calibrated(
     config: InspectorConfig,
     weights: dict[str, Tensor],
@@ -252,6 +247,29 @@ def calibrated(
     raw = Detector(config, weights, Calibration.of([], rate), facts, device=device, precision=precision)
     photos = [record.image for record in split.validation]
     return raw.calibrated([p.score for p in raw.predict_many(photos, reconstruct=False)], rate)
+
+
+def remembering(
+    detector: Detector, weights: dict[str, Tensor], photos: Photos, device: str = "auto"
+) -> Detector:
+    """Return the detector with the patches of all these photos in its memory.
+
+    Its threshold stays, although the photos that set it are among them: it was set without them, and a
+    memory that knows more finds less that is new, so good photos are rejected no more often for it.
+    """
+    settings = detector.config
+    inspector = Inspector(settings)
+    inspector.load_state_dict(weights)
+    squares, kin = some_squares(photos, settings.training.seed, _REMEMBERED)
+    inspector.remember(squares, kin, runtime.generator(settings.training.seed, "all patches"))
+    return Detector(
+        settings,
+        inspector.state_dict(),
+        detector.calibration,
+        detector.facts,
+        device=device,
+        precision=detector.precision,
+    )
 
 
 def _prepare_folder(

@@ -1,5 +1,7 @@
 """The prior of the embedded backbone: what drawn defects look like on drawn surfaces.
 
+    python -m blemish.generation.prior OUT [--minutes 120] [--seed 0] [--resume]
+
 A backbone that paints, a describer that reads a defect off a photo, and a spatial encoder learn
 together: the tokens of one drawn photo must denoise another of the same style. No real photo plays a
 part, so what is learned can be given away.
@@ -7,6 +9,7 @@ part, so what is learned can be given away.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from blemish.backbones import Scene
-from blemish.backbones.embedded import Embedded
+from blemish.backbones.embedded import Embedded, Shape
 from blemish.data import write_png
 from blemish.data.pictures import contact_sheet
 from blemish.diffusion import add_noise, kept_at
@@ -29,9 +32,18 @@ from blemish.generation.inversion import masked_noise_loss
 from blemish.generation.sampler import Sampling, paint
 from blemish.networks import Describer, LiteEncoder
 from blemish.networks.spatial import SmallSpatialEncoder
-from blemish.runtime import generator, numpy_generator, stream_seed
+from blemish.runtime import (
+    configure_logging,
+    device,
+    generator,
+    keep_memory,
+    numpy_generator,
+    precision,
+    stream_seed,
+)
 from blemish.synthesis.styles import draw_mask, draw_style, draw_surface
 from blemish.synthesis.styles import paint as paint_style
+from blemish.training import Plan, Run
 
 Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -228,3 +240,28 @@ class PriorTask:
         state = objective.state_dict()
         readers = {name: value for name, value in state.items() if not name.startswith("backbone.")}
         save_file(readers, folder / READERS)
+
+
+def main() -> None:
+    """Train a prior and write it to a folder."""
+    parser = argparse.ArgumentParser(description="Train the prior of the embedded backbone.")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=120.0)
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true")
+    options = parser.parse_args()
+    configure_logging()
+    keep_memory()
+    where = device()
+    backbone = Embedded.fresh(Shape(), options.seed)
+    backbone.dtype = precision("auto", where)
+    pairs = DrawnPairs(backbone.size, options.batch, len(backbone.kept), options.seed)
+    task = PriorTask(backbone, pairs)
+    plan = Plan(seconds=60 * options.minutes, warmup=200, decay=0.3, ema=0.999)
+    outcome = Run(task, plan, options.out / "run", cpu=where.type == "cpu").fit(resume=options.resume)
+    task.settle(outcome.weights, options.out / "prior")
+
+
+if __name__ == "__main__":
+    main()

@@ -28,10 +28,19 @@ class Novelty(nn.Module):
     def fit(
         self, photos: Sequence[Sequence[Tensor]], families: Sequence[int], generator: torch.Generator
     ) -> None:
-        """Fill both memories from the features of good photos, as `NormalMemory` does."""
+        """Fill both memories from the features of good photos and set their scales (`NormalMemory`)."""
+        self.fill(photos, families, generator)
         for skipped, memory in enumerate(self.memories):
             assert isinstance(memory, NormalMemory)  # noqa: S101 - built above
-            memory.fit([features[skipped:] for features in photos], families, generator)
+            memory.standardise([features[skipped:] for features in photos], families)
+
+    def fill(
+        self, photos: Sequence[Sequence[Tensor]], families: Sequence[int], generator: torch.Generator
+    ) -> None:
+        """Fill both memories anew; the scales stay."""
+        for skipped, memory in enumerate(self.memories):
+            assert isinstance(memory, NormalMemory)  # noqa: S101 - built above
+            memory.fill([features[skipped:] for features in photos], families, generator)
 
     def forward(self, features: Sequence[Tensor], own: Tensor | None = None) -> Tensor:
         """Return the novelty, float32 (B, 1, h, w) at stride 8; arguments as in `NormalMemory`."""
@@ -62,14 +71,12 @@ class NormalMemory(nn.Module):
         self.register_buffer("centre", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
 
-    def fit(
+    def fill(
         self, photos: Sequence[Sequence[Tensor]], families: Sequence[int], generator: torch.Generator
     ) -> None:
         """Choose the patches to keep from the features of good photos.
 
         photos: features of one photo each; families: a number for each, equal for photos of one part.
-        The distances are then standardised so that those of good photos to the patches of *other*
-        families have mean 0 and variance 1.
         """
         each = max(1, _POOL // len(photos))
         pool, owners = [], []
@@ -82,6 +89,12 @@ class NormalMemory(nn.Module):
         kept = k_centres(rows, len(self.bank))
         self.bank.copy_(rows[kept])
         self.owner.copy_(owner[kept])
+
+    def standardise(self, photos: Sequence[Sequence[Tensor]], families: Sequence[int]) -> None:
+        """Set the scale: distances of good photos to *other* families get mean 0 and variance 1.
+
+        Arguments as in `fill`.
+        """
         raw = [
             self._log_distance(patches(features), torch.tensor([family]))
             for family, features in list(zip(families, photos, strict=True))[:64]
@@ -93,7 +106,7 @@ class NormalMemory(nn.Module):
     def forward(self, features: Sequence[Tensor], own: Tensor | None = None) -> Tensor:
         """Return the standardised log distance of each patch, float32 (B, 1, h, w) on the finest grid.
 
-        features: at the strides of `widths`. own: int64 (B,), the photos' families in `fit`: a training
+        features: at the strides of `widths`. own: int64 (B,), the families of photos in `fill`: such a
         photo is not compared with patches of its own family; None or -1 compares with all, and so does
         a photo whose family is the only one remembered.
         """

@@ -9,12 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from blemish.artifacts import load_artifact
 from blemish.config import parse, read_yaml
 from blemish.data import read_dataset, read_split, write_sample
 from blemish.detection import Detector, train
 from blemish.detection.inspector import Opinion
 from blemish.detection.photos import Photos
-from blemish.detection.trainer import InspectorTask
+from blemish.detection.trainer import InspectorTask, calibrated
 from blemish.errors import ArtifactError, DatasetError
 from blemish.training import Plan
 
@@ -35,10 +36,25 @@ def test_a_run_folder_holds_all_that_tells_its_story(run_folder, product, tiny):
         assert sheet.width > 4 * 64
 
 
-def test_the_threshold_is_set_on_the_held_out_photos(run_folder, product, detector):
+def test_the_threshold_is_set_on_the_held_out_photos(run_folder, product, tiny):
     split = read_split(run_folder / "split.json", read_dataset(product).root)
-    scores = sorted(detector.predict(record.image).score for record in split.validation)
-    assert detector.calibration.scores == pytest.approx(scores, abs=1e-5)
+    weights, card = load_artifact(run_folder / "detector")
+    found = calibrated(tiny(), weights, split, card["facts"], "cpu")
+    scores = sorted(found.predict(record.image).score for record in split.validation)
+    assert found.calibration.scores == pytest.approx(scores, abs=1e-5)
+
+
+def test_the_held_out_photos_set_the_threshold_before_the_memory_knew_them(
+    run_folder, product, detector
+):
+    split = read_split(run_folder / "split.json", read_dataset(product).root)
+    known = sorted(detector.predict(record.image).score for record in split.validation)
+    assert all(s > k for s, k in zip(detector.calibration.scores, known, strict=True))
+    banks = [name for name in load_artifact(run_folder / "detector")[0] if name.endswith("owner")]
+    assert len(banks) == 2
+    for name in banks:
+        owners = load_artifact(run_folder / "detector")[0][name]
+        assert len(owners.unique()) > len(split.train) / 2
 
 
 def test_a_folder_with_a_run_is_left_alone(run_folder, product, tiny):

@@ -23,7 +23,8 @@ def memory() -> NormalMemory:
     """A memory of four photos, numbered 10 to 13, that keeps 40 of their 256 patches."""
     found = NormalMemory(WIDTHS, size=40)
     photos = [features(seed=seed) for seed in range(4)]
-    found.fit(photos, range(10, 14), torch.Generator().manual_seed(0))
+    found.fill(photos, range(10, 14), torch.Generator().manual_seed(0))
+    found.standardise(photos, range(10, 14))
     return found
 
 
@@ -121,3 +122,16 @@ def test_novelty_is_the_mean_of_a_near_and_a_wide_memory():
     coarse = F.interpolate(wide(given[1:], own), scale_factor=2.0, mode="bilinear")
     torch.testing.assert_close(both(given, own), (near(given, own) + coarse) / 2)
     assert wide.bank.shape == (40, WIDTHS[1])
+
+
+def test_a_memory_filled_anew_keeps_its_scale_and_finds_less_that_is_new():
+    both, rng = Novelty(WIDTHS, size=400), torch.Generator().manual_seed(0)
+    photos = [features(seed=seed) for seed in range(4)]
+    both.fit(photos[:3], range(3), rng)
+    scales = [(float(memory.centre), float(memory.spread)) for memory in both.memories]
+    given = photos[3]
+    before = both(given)
+    both.fill(photos, range(4), rng)
+    assert [(float(memory.centre), float(memory.spread)) for memory in both.memories] == scales
+    assert float(both(given).mean()) < float(before.mean())
+    torch.testing.assert_close(both(given, torch.tensor([3])), before, rtol=1e-3, atol=1e-3)
