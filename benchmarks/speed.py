@@ -3,7 +3,8 @@
     python benchmarks/speed.py [--preset fast] [--precision auto|bf16|fp32] [--seconds 20]
 
 Prints one JSON line. Weights are fresh: the time does not depend on what they have learned. Photos are
-drawn by the toy factory. `outside_share` is the share of an inspection spent outside the networks.
+drawn by the toy factory. `outside_share` is the share of an inspection spent outside the networks;
+`..._share_of_ceiling` the arithmetic done a second by that of one convolution alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from blemish import runtime
 from blemish.config import preset
@@ -46,6 +48,13 @@ def ceiling(dtype: torch.dtype, seconds: float) -> float:
     with torch.inference_mode():
         median, _ = paced(lambda: layer(x), seconds)
     return 2 * 16 * 128 * 128 * 9 * 32 * 32 / median / 1e12
+
+
+def work(task: Callable[[], object]) -> int:
+    """Return the floating-point operations of matrix products and convolutions in one call."""
+    with FlopCounterMode(display=False) as counter:
+        task()
+    return int(counter.get_total_flops())
 
 
 def main() -> None:
@@ -90,7 +99,7 @@ def main() -> None:
         mask=torch.zeros(count, 1, size, size, dtype=torch.bool),
         valid=torch.ones(count, 1, size, size, dtype=torch.bool),
         normal=normal,
-        source=torch.arange(count) % 16,
+        family=torch.arange(count) % 16,
         fine=torch.randint(0, settings.diffusion.split, (count,)),
         anchor=torch.randint(settings.diffusion.split, settings.diffusion.steps, (count,)),
         streams=tuple(range(count)),
@@ -104,6 +113,7 @@ def main() -> None:
         optimizer.zero_grad()
 
     joint, _ = paced(step, options.seconds)
+    most = ceiling(dtype, options.seconds / 4)
     figures = {
         "preset": settings.preset,
         "precision": str(dtype).removeprefix("torch."),
@@ -112,9 +122,11 @@ def main() -> None:
         "inspect_ms_batch_1_median": 1e3 * float(np.median(singles)),
         "inspect_ms_batch_1_p99": 1e3 * float(np.quantile(singles, 0.99)),
         "outside_share": 1 - inside / eight,
+        "inspect_share_of_ceiling": work(networks) / inside / 1e12 / most,
         "train_images_per_second": count / joint,
         "train_batch": count,
-        "convolution_tflops": ceiling(dtype, options.seconds / 4),
+        "train_share_of_ceiling": work(step) / joint / 1e12 / most,
+        "convolution_tflops": most,
     }
     print(json.dumps({name: _rounded(value) for name, value in figures.items()}))
 
