@@ -259,7 +259,9 @@ def main() -> None:
     pairs = DrawnPairs(backbone.size, options.batch, len(backbone.kept), options.seed)
     task = PriorTask(backbone, pairs)
     plan = Plan(seconds=60 * options.minutes, warmup=200, decay=0.3, ema=0.999)
-    outcome = Run(task, plan, options.out / "run", cpu=where.type == "cpu").fit(resume=options.resume)
+    folder = options.out / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    outcome = Run(task, plan, folder, cpu=where.type == "cpu").fit(resume=options.resume)
     task.settle(outcome.weights, options.out / "prior")
 
 
