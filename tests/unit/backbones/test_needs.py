@@ -3,7 +3,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from blemish.backbones.layouts import load_parts
-from blemish.backbones.memory import estimate, kept_for_backward
+from blemish.backbones.needs import estimate, kept_for_backward
 from tiny_backbones import write_ldm, write_stable
 
 
