@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -108,6 +108,12 @@ def generator(seed: int, *names: str | int) -> torch.Generator:
 def numpy_generator(seed: int, *names: str | int) -> np.random.Generator:
     """Return a private NumPy random stream: same seed and names, same numbers."""
     return np.random.Generator(np.random.PCG64(stream_seed(seed, *names)))
+
+
+def normal_noise(streams: Sequence[int], shape: Sequence[int]) -> torch.Tensor:
+    """Return standard normal noise, float32 (B, *shape): each row from the stream of its seed."""
+    rows = [torch.randn(tuple(shape), generator=torch.Generator().manual_seed(s)) for s in streams]
+    return torch.stack(rows)
 
 
 @contextlib.contextmanager

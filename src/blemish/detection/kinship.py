@@ -37,12 +37,10 @@ def families(records: Sequence[Record], size: int) -> list[int]:
     count = len(records)
     if not 2 <= count <= MOST:
         return list(range(count))
-    encoder = LiteEncoder()
-    encoder.load_imagenet()
     squares = [letterbox(read_sample(record).image, size)[0] for record in records]
     by_content = sorted(squares, key=lambda square: square.tobytes())  # names must not matter
     some = np.stack(by_content[:: max(1, count // _STATISTICS)])
-    encoder.standardise(as_float(torch.from_numpy(some)))
+    encoder = LiteEncoder.imagenet(as_float(torch.from_numpy(some)))
     found = [places(square[None], encoder).flatten() for square in squares]
     return clusters(torch.cdist(torch.stack(found), torch.stack(found)).double().numpy())
 

@@ -89,12 +89,13 @@ class Photos:
         return View(image, valid, valid & foreground(image) if self.kind == "object" else valid)
 
 
-def some_squares(photos: Photos, seed: int, most: int) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
-    """Return squares (N, S, S, 3) of up to `most` photos, and the photos' families."""
+def some_squares(parts: Sequence[Photos], seed: int, most: int) -> tuple[Square, tuple[int, ...]]:
+    """Return squares (N, S, S, 3) of up to `most` photos of all parts, and the photos' families."""
     rng = numpy_generator(seed, "statistics")
-    numbers = [int(number) for number in rng.permutation(len(photos))[:most]]
-    squares = np.stack([photos.view(number, rng).image for number in numbers])
-    return squares, tuple(photos.families[number] for number in numbers)
+    places = [(part, index) for part in parts for index in range(len(part))]
+    chosen = [places[number] for number in rng.permutation(len(places))[:most]]
+    squares = np.stack([part.view(index, rng).image for part, index in chosen])
+    return squares, tuple(part.families[index] for part, index in chosen)
 
 
 def tiles(height: int, width: int, config: DataConfig) -> list[tuple[int, int]]:

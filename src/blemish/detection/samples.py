@@ -20,7 +20,7 @@ from blemish.config import InspectorConfig
 from blemish.detection.photos import Photos, View
 from blemish.detection.symmetry import turned
 from blemish.errors import ConfigError
-from blemish.runtime import generator, numpy_generator, stream_seed
+from blemish.runtime import generator, normal_noise, numpy_generator, stream_seed
 from blemish.synthesis import (
     FolderTextures,
     ProceduralTextures,
@@ -53,11 +53,7 @@ class Batch:
     def noise(self) -> Tensor:
         """Return standard normal noise, float32 (B, 2, 3, S, S): for the fine and the anchor step."""
         size = self.photo.shape[1]
-        draws = [
-            torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(stream))
-            for stream in self.streams
-        ]
-        return torch.stack(draws)
+        return normal_noise(self.streams, (2, 3, size, size))
 
 
 def recipe(config: InspectorConfig) -> Recipe:

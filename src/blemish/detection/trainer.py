@@ -68,7 +68,7 @@ class InspectorTask:
         self.device = runtime.device(device)
         self.dtype = runtime.precision(config.training.precision, self.device)
         self.photos = photos
-        squares, kin = some_squares(photos, config.training.seed, _REMEMBERED)
+        squares, kin = some_squares([photos], config.training.seed, _REMEMBERED)
         self.inspector = Inspector.fresh(config, squares, kin)
         self.module: nn.Module = Objective(config, self.inspector, self.dtype)
         self.module.to(memory_format=torch.channels_last)
@@ -196,16 +196,14 @@ def train(
     photos = Photos(split.train, config, [kin[record] for record in split.train])
     photos.warm()
     config = _with_turns(config, photos)
-    held_out = Photos(split.validation, config)
+    held_out = Photos(split.validation, config, [kin[record] for record in split.validation])
     task = InspectorTask(config, photos, held_out, device)
     run = Run(task, _left(plan, begun), folder, cpu=task.device.type == "cpu")
     outcome = run.fit(resume=resume)
     weights = task.settle({n.removeprefix("inspector."): v for n, v in outcome.weights.items()})
     facts = _facts(config, split, outcome, plan)
     detector = calibrated(config, weights, split, facts, device)
-    numbers = [kin[record] for record in split.train + split.validation]
-    everyone = Photos(split.train + split.validation, config, numbers)
-    detector = remembering(detector, weights, everyone, device)
+    detector = remembering(detector, weights, [photos, held_out], device)
     if run.accelerator.is_main_process:
         detector.save(folder / DETECTOR)
         warning = detector.calibration.warning()
@@ -225,10 +223,8 @@ def _with_turns(config: InspectorConfig, photos: Photos) -> InspectorConfig:
     """Return the settings with the turns decided by a look at the photos."""
     if config.data.turns != "auto":
         return config
-    encoder = LiteEncoder()
-    encoder.load_imagenet()
-    squares, _ = some_squares(photos, config.training.seed, _COMPARED)
-    encoder.standardise(as_float(torch.from_numpy(squares)))
+    squares, _ = some_squares([photos], config.training.seed, _COMPARED)
+    encoder = LiteEncoder.imagenet(as_float(torch.from_numpy(squares)))
     found = symmetries(squares, encoder)
     runtime.logger.info("photos may be turned: %s", ", ".join(found) or "no")
     return config.model_copy(update={"data": config.data.model_copy(update={"turns": found})})
@@ -250,7 +246,7 @@ def calibrated(
 
 
 def remembering(
-    detector: Detector, weights: dict[str, Tensor], photos: Photos, device: str = "auto"
+    detector: Detector, weights: dict[str, Tensor], photos: Sequence[Photos], device: str = "auto"
 ) -> Detector:
     """Return the detector with the patches of all these photos in its memory.
 

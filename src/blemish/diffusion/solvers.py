@@ -125,10 +125,15 @@ class DDIMSolver:
         """Return the noisy image at the next step and the clean image expected now."""
         kept, kept_before = self.kept[index], self.kept[index + 1]
         clean = predict_clean(noisy, noise, kept)
-        return Advance(ddim_step(noisy, clean, kept, kept_before, self.eta, fresh), clean)
+        aim = self._aim(clean, index)
+        return Advance(ddim_step(noisy, aim, kept, kept_before, self.eta, fresh), clean)
+
+    def _aim(self, clean: Tensor, _: int) -> Tensor:
+        """Return the clean image to step towards."""
+        return clean
 
 
-class MultistepSolver:
+class MultistepSolver(DDIMSolver):
     """DPM-Solver++(2M): steps of DDIM towards an extrapolated clean image, so that fewer will do.
 
     eta 0 is the deterministic solver, eta 1 its SDE form. The first step has nothing to extrapolate
@@ -141,19 +146,15 @@ class MultistepSolver:
         Raises:
             ConfigError: count is not in 1..T.
         """
-        self.steps = spaced_steps(len(kept), count, power)
-        self.kept = _kept_along(kept, self.steps)
-        self.eta = eta
+        super().__init__(kept, count, eta, power)
         self._clean: Tensor | None = None
 
-    def advance(self, noise: Tensor, index: int, noisy: Tensor, fresh: Tensor) -> Advance:
-        """Return the noisy image at the next step and the clean image expected now."""
-        kept, kept_before = self.kept[index], self.kept[index + 1]
-        clean = aim = predict_clean(noisy, noise, kept)
-        if self._clean is not None and 0 < index < len(self.steps) - 1:
-            aim = extrapolate(clean, self._clean, kept, self.kept[index - 1], kept_before)
-        self._clean = clean
-        return Advance(ddim_step(noisy, aim, kept, kept_before, self.eta, fresh), clean)
+    def _aim(self, clean: Tensor, index: int) -> Tensor:
+        """Return the clean image expected half-way to the next step."""
+        before, self._clean = self._clean, clean
+        if before is None or not 0 < index < len(self.steps) - 1:
+            return clean
+        return extrapolate(clean, before, self.kept[index], self.kept[index - 1], self.kept[index + 1])
 
 
 def _kept_along(kept: Tensor, steps: list[int]) -> Tensor:

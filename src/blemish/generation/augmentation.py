@@ -13,7 +13,7 @@ from PIL import Image
 
 from blemish.data import shrink_mask
 from blemish.errors import ConfigError, ImageError
-from blemish.generation.crops import MARGIN
+from blemish.generation.crops import MARGIN, mirrored
 
 Photo = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -135,7 +135,7 @@ def _cut(image: Photo, mask: Mask, window: _Window) -> tuple[Photo, Mask]:
     first = np.floor(points.min(axis=(0, 1))).astype(int) - reach
     last = np.ceil(points.max(axis=(0, 1))).astype(int) + reach
     rows, columns = (
-        _mirrored(np.arange(start, end), length)
+        mirrored(np.arange(start, end), length)
         for start, end, length in zip(first, last, mask.shape, strict=True)
     )
     patch = np.ix_(rows, columns)
@@ -150,10 +150,3 @@ def _cut(image: Photo, mask: Mask, window: _Window) -> tuple[Photo, Mask]:
     # Half of the largest share, as in `shrink_mask`: a turned hairline lowers the bar for itself.
     seen = (share >= share.amax() / 2) & (share > 0)
     return pixels.numpy(), seen[0, 0].numpy()
-
-
-def _mirrored(places: npt.NDArray[np.intp], length: int) -> npt.NDArray[np.intp]:
-    """Return which pixel of a row each place shows: beyond its ends the row runs back and forth."""
-    period = max(2 * (length - 1), 1)
-    within = places % period
-    return np.minimum(within, period - within)

@@ -40,7 +40,7 @@ class Window:
         """Return what the network sees, uint8 (size, size, 3); the photo is mirrored at its edges."""
         check_image(photo)
         rows, columns = (
-            _mirrored(start, self.side, length)
+            mirrored(np.arange(start, start + self.side), length)
             for start, length in zip((self.top, self.left), photo.shape[:2], strict=True)
         )
         return _resized(photo[np.ix_(rows, columns)], self.size)
@@ -138,11 +138,11 @@ def _start(first: int, last: int, side: int, length: int) -> int:
     return min(max(centred, 0), length - side)
 
 
-def _mirrored(start: int, count: int, length: int) -> npt.NDArray[np.intp]:
-    """Return `count` indices from `start` on, mirrored at both ends without repeating them."""
+def mirrored(places: npt.NDArray[np.intp], length: int) -> npt.NDArray[np.intp]:
+    """Return which of a row's pixels each place shows: beyond its ends the row runs back and forth."""
     period = max(2 * (length - 1), 1)
-    places = np.arange(start, start + count) % period
-    return np.minimum(places, period - places) if length > 1 else np.zeros(count, np.intp)
+    within = places % period
+    return np.minimum(within, period - within)
 
 
 def _resized(photo: Image, size: int) -> Image:

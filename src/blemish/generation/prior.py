@@ -37,6 +37,7 @@ from blemish.runtime import (
     device,
     generator,
     keep_memory,
+    normal_noise,
     numpy_generator,
     precision,
     stream_seed,
@@ -74,11 +75,7 @@ class Pairs:
 
     def noise(self, shape: Sequence[int]) -> Tensor:
         """Return standard normal noise, float32 (B, *shape)."""
-        drawn = [
-            torch.randn(tuple(shape), generator=torch.Generator().manual_seed(stream))
-            for stream in self.streams
-        ]
-        return torch.stack(drawn)
+        return normal_noise(self.streams, shape)
 
 
 class DrawnPairs(Dataset[list[Pairs]]):
@@ -180,11 +177,11 @@ class PriorTask:
         self, backbone: Embedded, pairs: DrawnPairs, *, lr: float = 4e-4, workers: int = 1
     ) -> None:
         self.pairs, self.lr, self.workers = pairs, lr, workers
-        encoder = LiteEncoder()
-        encoder.load_imagenet()
         streams = (numpy_generator(pairs.seed, "surface", index) for index in range(_SURFACES))
         seen = [draw_surface(stream, pairs.size) for stream in streams]
-        encoder.standardise(torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2).float() / 255)
+        encoder = LiteEncoder.imagenet(
+            torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2).float() / 255
+        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(pairs.seed, "prior"))
             self.module = self.objective = PriorObjective(backbone, encoder)

@@ -18,7 +18,7 @@ from blemish.data import letterbox
 from blemish.errors import DatasetError
 from blemish.generation.augmentation import Augmentation, augmented
 from blemish.records import Sample
-from blemish.runtime import generator, numpy_generator, stream_seed
+from blemish.runtime import generator, normal_noise, numpy_generator, stream_seed
 
 Subject = Literal["defects", "masks"]
 
@@ -41,12 +41,7 @@ class Batch:
 
     def noise(self, shape: Sequence[int]) -> Tensor:
         """Return standard normal noise, float32 (B, *shape)."""
-        return torch.stack(
-            [
-                torch.randn(tuple(shape), generator=torch.Generator().manual_seed(stream))
-                for stream in self.streams
-            ]
-        )
+        return normal_noise(self.streams, shape)
 
 
 class Views:

@@ -21,7 +21,6 @@ class Describer(nn.Module):
     tokens of one must paint the other. On real photos it is where textual inversion starts.
     """
 
-    strides = LiteEncoder.strides
     widths = LiteEncoder.widths
 
     def __init__(self, tokens: int, width: int, hidden: int = 512) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -99,6 +100,18 @@ class LiteEncoder(nn.Module):
             self.register_buffer(f"gain{level}", torch.ones(1, width, 1, 1))
             self.register_buffer(f"shift{level}", torch.zeros(1, width, 1, 1))
         self.requires_grad_(False)
+
+    @classmethod
+    def imagenet(cls, images: Tensor) -> Self:
+        """Return the encoder with ImageNet weights, standardised on images (N, 3, H, W) in [0, 1].
+
+        Raises:
+            DependencyError: the package that carries the weights is not installed.
+        """
+        encoder = cls()
+        encoder.load_imagenet()
+        encoder.standardise(images)
+        return encoder
 
     def load_imagenet(self) -> None:
         """Fill in the ImageNet weights, each batch normalisation folded into its convolution.
