@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -238,14 +238,26 @@ def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
     return result
 
 
+Config = TypeVar("Config", bound=Section)
+
+
 def parse(values: Mapping[str, Any]) -> InspectorConfig:
-    """Return the configuration that plain values describe.
+    """Return the configuration of an inspector that plain values describe.
+
+    Raises:
+        ConfigError: a name is unknown or a value is out of range; the message gives the dotted name.
+    """
+    return validated(InspectorConfig, values)
+
+
+def validated(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """Return the settings of this kind that plain values describe.
 
     Raises:
         ConfigError: a name is unknown or a value is out of range; the message gives the dotted name.
     """
     try:
-        return InspectorConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "configuration"
@@ -309,7 +321,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def write_yaml(path: Path, config: InspectorConfig) -> None:
+def write_yaml(path: Path, config: Section) -> None:
     """Write the whole configuration as YAML, atomically."""
     with atomic_write(path, "w") as file:
         yaml.safe_dump(config.model_dump(mode="json"), file, sort_keys=False)

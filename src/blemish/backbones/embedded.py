@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Sequence
@@ -43,35 +44,66 @@ class Shape:
 
     size: int = 128
     patch: int = 4
-    widths: tuple[int, ...] = (96, 160, 224)
+    widths: tuple[int, ...] = (64, 128, 192)
     token_width: int = 128
     head_width: int = 32
 
 
-class Embedded(nn.Module):
-    """A `LatentBackbone` whose latents are the pixels themselves, folded into patches.
+class PixelCodec(nn.Module):
+    """Latents that are the pixels themselves, folded into patches: lossless, and without a network.
 
-    The codec is lossless: what is painted is exactly what was meant, and a mask is obeyed to the pixel.
-    The network sees, beside the noisy patches, the photo around the mask and the mask, and predicts the
-    clean patches: white noise in 48 channels does not fit through a narrow network, a clean picture
-    does. Brightness and contrast are those of the product (`standardise`), so that faint surfaces are
-    not drowned in noise.
+    What is painted is exactly what was meant, and a mask is obeyed to the pixel. Brightness and
+    contrast are those of the product (`standardise`), so that faint surfaces do not drown in noise.
     """
 
     kept: Tensor
     level: Tensor
     spread: Tensor
 
-    def __init__(self, network: UNet2DConditionModel) -> None:
+    def __init__(self, size: int = 128, patch: int = 4) -> None:
         super().__init__()
-        self.network = network
-        self.channels: int = network.config.out_channels
-        self.stride = math.isqrt(self.channels // 3)
-        self.size: int = network.config.sample_size * self.stride
-        self.token_width: int = network.config.cross_attention_dim
+        self.size, self.stride, self.channels = size, patch, 3 * patch**2
         self.register_buffer("kept", kept_of(SCHEDULE), persistent=False)
         self.register_buffer("level", torch.tensor(0.5))
         self.register_buffer("spread", torch.tensor(0.25))
+
+    def standardise(self, images: Sequence[Tensor]) -> None:
+        """Make latents of these pictures, each (3, H, W) in [0, 1], have mean 0 and variance 1."""
+        pixels = torch.cat([image.flatten() for image in images])
+        self.level.fill_(float(pixels.mean()))
+        self.spread.fill_(max(float(pixels.std()), 1e-3))
+
+    def encode(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return latents (B, 3 p^2, H / p, W / p) of pictures (B, 3, H, W) in [0, 1]."""
+        del generator  # a lossless codec has nothing to draw
+        return F.pixel_unshuffle((image - self.level) / self.spread, self.stride)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Return pictures (B, 3, H, W) in [0, 1] of latents (B, 3 p^2, H / p, W / p)."""
+        return self.pixels(latent).clamp(0, 1)
+
+    def pixels(self, latent: Tensor) -> Tensor:
+        """Return the pixels (B, 3, H, W) of latents, in [0, 1] only where the picture is."""
+        return F.pixel_shuffle(latent, self.stride) * self.spread + self.level
+
+    def cells(self, mask: Tensor) -> Tensor:
+        """Return a mask (B, 1, H, W) as latents see it, to the pixel: (B, 3 p^2, H / p, W / p)."""
+        return F.pixel_unshuffle(mask.expand(-1, 3, -1, -1), self.stride)
+
+
+class Embedded(PixelCodec):
+    """A `LatentBackbone` on the codec's patches.
+
+    The network sees, beside the noisy patches, the photo around the mask and the mask, and predicts the
+    clean patches: white noise in 48 channels does not fit through a narrow network, a clean picture
+    does.
+    """
+
+    def __init__(self, network: UNet2DConditionModel) -> None:
+        stride = math.isqrt(network.config.out_channels // 3)
+        super().__init__(network.config.sample_size * stride, stride)
+        self.network = network
+        self.token_width: int = network.config.cross_attention_dim
         self.dtype = torch.float32
         self.requires_grad_(requires_grad=False).eval()
 
@@ -109,7 +141,10 @@ class Embedded(nn.Module):
         try:
             index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
             network = UNet2DConditionModel.from_pretrained(
-                folder / "unet", use_safetensors=True, local_files_only=True
+                folder / "unet",
+                use_safetensors=True,
+                local_files_only=True,
+                torch_dtype=torch.float32,
             )
             backbone = cls(network)
             backbone.level.fill_(index["level"])
@@ -122,8 +157,8 @@ class Embedded(nn.Module):
         backbone.dtype = dtype
         return backbone.to(device).to(memory_format=torch.channels_last)
 
-    def save(self, folder: Path) -> None:
-        """Write network and schedule to a folder in diffusers' layout."""
+    def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write network and schedule to a folder in diffusers' layout, the weights in this format."""
         index = {
             "_class_name": KIND,
             "level": float(self.level),
@@ -132,28 +167,10 @@ class Embedded(nn.Module):
             "scheduler": ["diffusers", "DDIMScheduler"],
         }
         schedule = {"_class_name": "DDIMScheduler", "prediction_type": "sample", **SCHEDULE}
-        self.network.save_pretrained(folder / "unet")
+        network = self.network if dtype == torch.float32 else copy.deepcopy(self.network).to(dtype)
+        network.save_pretrained(folder / "unet")
         runtime.write_json(folder / "scheduler" / "scheduler_config.json", schedule)
         runtime.write_json(folder / "model_index.json", index)
-
-    def standardise(self, images: Sequence[Tensor]) -> None:
-        """Make latents of these pictures, each (3, H, W) in [0, 1], have mean 0 and variance 1."""
-        pixels = torch.cat([image.flatten() for image in images])
-        self.level.fill_(float(pixels.mean()))
-        self.spread.fill_(max(float(pixels.std()), 1e-3))
-
-    def encode(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return latents (B, 3 p^2, H / p, W / p) of pictures (B, 3, H, W) in [0, 1]."""
-        del generator  # a lossless codec has nothing to draw
-        return F.pixel_unshuffle((image - self.level) / self.spread, self.stride)
-
-    def decode(self, latent: Tensor) -> Tensor:
-        """Return pictures (B, 3, H, W) in [0, 1] of latents (B, 3 p^2, H / p, W / p)."""
-        return (F.pixel_shuffle(latent, self.stride) * self.spread + self.level).clamp(0, 1)
-
-    def cells(self, mask: Tensor) -> Tensor:
-        """Return a mask (B, 1, H, W) as latents see it, to the pixel: (B, 3 p^2, H / p, W / p)."""
-        return F.pixel_unshuffle(mask.expand(-1, 3, -1, -1), self.stride)
 
     def word(self, text: str) -> Tensor:
         """Return zeros (token_width,): this backbone knows no words."""

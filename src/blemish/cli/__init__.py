@@ -61,6 +61,24 @@ def finite(text: str) -> float:
     return value
 
 
+def shots(text: str) -> int | str:
+    """Return `third`, or a whole number of at least 1."""
+    return text if text == "third" else positive(text)
+
+
+def corners(text: str) -> tuple[tuple[float, float], ...]:
+    """Return the corners of a polygon.
+
+    >>> corners("0,0 10,0 10,5")
+    ((0.0, 0.0), (10.0, 0.0), (10.0, 5.0))
+    """
+    try:
+        found = tuple((float(x), float(y)) for x, y in (word.split(",") for word in text.split()))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'expected "x,y x,y x,y", got {text!r}') from error
+    return found
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs."""
     root = argparse.ArgumentParser(
@@ -92,9 +110,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     train.add_argument("--preset", default="fast", help="paper, base or fast (default: fast)")
     train.add_argument("--config", type=Path, help="YAML laid over the preset")
-    train.add_argument(
-        "--set", dest="sets", action="append", default=[], metavar="NAME=VALUE", help="one setting"
-    )
+    _sets(train)
     length = train.add_mutually_exclusive_group()
     length.add_argument("--budget", type=duration, help="wall-clock time, such as 30m (the default)")
     length.add_argument("--iterations", type=positive, help="optimiser updates")
@@ -110,6 +126,56 @@ def parser() -> argparse.ArgumentParser:
         help="tensorboard, mlflow or wandb, beside JSON lines",
     )
     _machine(train)
+
+    learn = verb("learn", "Learn to paint defects from a few photos of each type.")
+    learn.add_argument("data", type=Path, metavar="DATA", help="good photos, defects and their masks")
+    learn.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    learn.add_argument(
+        "--shots", type=shots, help="photos of each type to learn from, lowest names first, or third"
+    )
+    learn.add_argument("--config", type=Path, help="YAML of settings")
+    _sets(learn)
+    length = learn.add_mutually_exclusive_group()
+    length.add_argument("--budget", type=duration, help="wall-clock time, such as 20m (the default)")
+    length.add_argument("--iterations", type=positive, help="optimiser updates")
+    learn.add_argument("--seed", type=int, help="short for --set learning.seed=SEED")
+    learn.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    _machine(learn)
+
+    generate = verb("generate", "Paint defects into good photos: a labelled dataset.")
+    generate.add_argument("generator", type=Path, metavar="GENERATOR")
+    generate.add_argument("data", type=Path, metavar="DATA", help="where the good photos are")
+    generate.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new dataset")
+    generate.add_argument("--count", type=positive, default=100, help="pairs of each type (100)")
+    generate.add_argument("--types", nargs="+", help="only these types")
+    generate.add_argument("--masks", type=Path, metavar="MASKS", help="your masks: MASKS/<type>/*.png")
+    generate.add_argument("--formats", nargs="+", default=[], choices=["coco", "yolo"])
+    _sets(generate)
+    _places(generate)
+
+    masks = verb("masks", "Draw masks as the defects' own, to look at, to edit and to paint with.")
+    masks.add_argument("generator", type=Path, metavar="GENERATOR")
+    masks.add_argument("data", type=Path, metavar="DATA", help="where the good photos are")
+    masks.add_argument("--out", type=Path, required=True, metavar="MASKS")
+    masks.add_argument("--count", type=positive, default=20, help="masks of each type (20)")
+    masks.add_argument("--types", nargs="+", help="only these types")
+    masks.add_argument(
+        "--learned", action="store_true", help="from the mask embedding (learning.masks=true)"
+    )
+    _places(masks)
+
+    review = verb("review", "Draw contact sheets of generated pairs with their scores.")
+    review.add_argument("data", type=Path, metavar="DIR", help="what `generate` wrote")
+    review.add_argument("--generator", type=Path, help="shows its real defects beside")
+    review.add_argument("--shown", type=positive, default=24, help="pairs on a sheet (24)")
+
+    again = verb("reproduce-sample", "Make one generated pair again, bit for bit.")
+    again.add_argument("generator", type=Path, metavar="GENERATOR")
+    again.add_argument("data", type=Path, metavar="DIR", help="what `generate` wrote")
+    again.add_argument("sample", metavar="TYPE/INDEX", help="such as crack/12")
+    again.add_argument("--out", type=Path, required=True, metavar="PNG", help="file of the photo")
+    again.add_argument("--masks", type=Path, metavar="MASKS", help="as given to `generate`")
+    _machine(again)
 
     inspect = verb("inspect", "Print one JSON line a photo.")
     inspect.add_argument("detector", type=Path, metavar="DETECTOR")
@@ -132,6 +198,20 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+def _sets(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--set", dest="sets", action="append", default=[], metavar="NAME=VALUE", help="one setting"
+    )
+
+
+def _places(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--seed", type=int, default=0)
+    where = verb.add_mutually_exclusive_group()
+    where.add_argument("--region", type=Path, metavar="PNG", help="white where defects may be")
+    where.add_argument("--polygon", type=corners, help='corners in pixels, "x,y x,y x,y"')
+    _machine(verb)
+
+
 def _masks(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--masks", default="auto", choices=["auto", "none"], help="none: ignore them")
 
@@ -146,14 +226,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser().parse_args(words)
     # Imported here: --help and a mistyped verb need not wait for torch.
-    from blemish.cli import verbs
+    from blemish.cli import generation, verbs
     from blemish.runtime import configure_logging, keep_memory, logger
     from blemish.training import Interrupted
 
     configure_logging(options.verbose)
     keep_memory()
     try:
-        code: int = getattr(verbs, options.verb)(options)
+        name = options.verb.replace("-", "_")
+        verb = getattr(generation if hasattr(generation, name) else verbs, name)
+        code: int = verb(options)
     except BlemishError as error:
         if options.debug:
             raise

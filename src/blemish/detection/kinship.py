@@ -12,8 +12,8 @@ from scipy.spatial.distance import squareform
 
 from blemish.data import letterbox, read_sample
 from blemish.detection.inspector import as_float
-from blemish.detection.symmetry import places
 from blemish.networks import LiteEncoder
+from blemish.networks.symmetry import places
 from blemish.records import Record
 
 NEAR, CLOSE = 0.95, 0.6

@@ -9,8 +9,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from blemish.config import DataConfig, InspectorConfig, SynthesisConfig
+from blemish.config import DataConfig, InspectorConfig, SynthesisConfig, Turn
 from blemish.data import cut_tile, letterbox, read_sample, tile_windows
+from blemish.networks.symmetry import TURNS
 from blemish.records import Record
 from blemish.runtime import numpy_generator
 from blemish.synthesis import foreground, product_kind
@@ -124,3 +125,13 @@ def _window(whole: View, corner: tuple[int, int], size: int) -> View:
     valid[: inside.shape[0], : inside.shape[1]] = True
     allowed[: inside.shape[0], : inside.shape[1]] = inside
     return View(cut_tile(whole.image, corner, size), valid, allowed)
+
+
+def turned(view: View, allowed: Sequence[Turn], rng: np.random.Generator) -> View:
+    """Return the square as it is or in one of the allowed turns, all equally likely."""
+    choice = int(rng.integers(len(allowed) + 1))
+    if choice == len(allowed):
+        return view
+    turn = TURNS[allowed[choice]]
+    image, valid, free = (turn(plane) for plane in (view.image, view.valid, view.allowed))
+    return View(np.ascontiguousarray(image), np.ascontiguousarray(valid), np.ascontiguousarray(free))

@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from blemish.config import InspectorConfig
-from blemish.detection.photos import Photos, View
-from blemish.detection.symmetry import turned
+from blemish.detection.photos import Photos, View, turned
 from blemish.errors import ConfigError
 from blemish.runtime import generator, normal_noise, numpy_generator, stream_seed
 from blemish.synthesis import (

@@ -29,10 +29,10 @@ from blemish.detection.kinship import families
 from blemish.detection.photos import Photos, View, settled, some_squares
 from blemish.detection.samples import Batch, Samples, drawn
 from blemish.detection.scoring import NoiseField, image_score
-from blemish.detection.symmetry import symmetries
 from blemish.errors import ArtifactError, DatasetError
 from blemish.metrics import PixelScores, auroc
 from blemish.networks import LiteEncoder
+from blemish.networks.symmetry import symmetries
 from blemish.records import Record
 from blemish.runtime import numpy_generator
 from blemish.training import Outcome, Plan, Run

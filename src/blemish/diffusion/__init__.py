@@ -6,6 +6,7 @@ Words for symbols: `clean` x_0, `noisy` x_t, `noise` epsilon, `step` t, `kept` a
 
 from blemish.diffusion.blending import blend, dilate, mask_shrink, to_latent
 from blemish.diffusion.guidance import classifier_free, norm_guided
+from blemish.diffusion.local import Patches, patch_posterior, surroundings
 from blemish.diffusion.reweighting import paper_weights, reference_weights, tempered_weights
 from blemish.diffusion.schedule import (
     add_noise,
@@ -33,6 +34,7 @@ __all__ = [
     "Advance",
     "DDIMSolver",
     "MultistepSolver",
+    "Patches",
     "Solver",
     "add_noise",
     "blend",
@@ -48,11 +50,13 @@ __all__ = [
     "noise_from_velocity",
     "norm_guided",
     "paper_weights",
+    "patch_posterior",
     "posterior_step",
     "predict_clean",
     "reference_weights",
     "scaled_linear_kept",
     "spaced_steps",
+    "surroundings",
     "tempered_weights",
     "to_latent",
     "velocity",

@@ -7,11 +7,14 @@ described (`manifest`). Pair i of a type is a pure function of the run, the type
 """
 
 from blemish.generation.crops import Window, paste, window_around
+from blemish.generation.generator import Generator, Painting
 from blemish.generation.habits import Habit, habit
+from blemish.generation.learning import few_shot, learn
 from blemish.generation.manifest import Entry, Run, read_manifest
 from blemish.generation.masks import Template, largest_extent, read_templates
 from blemish.generation.output import Made, comparison, include_good, write_pairs
 from blemish.generation.placement import Placed, place, region_of_interest, suited
+from blemish.generation.proposals import write_masks
 from blemish.generation.quality import (
     Chosen,
     Gate,
@@ -28,10 +31,12 @@ __all__ = [
     "Chosen",
     "Entry",
     "Gate",
+    "Generator",
     "Habit",
     "Jitter",
     "Judge",
     "Made",
+    "Painting",
     "Placed",
     "Run",
     "Scores",
@@ -40,10 +45,12 @@ __all__ = [
     "Window",
     "comparison",
     "encoder_features",
+    "few_shot",
     "first_accepted",
     "habit",
     "include_good",
     "largest_extent",
+    "learn",
     "paste",
     "place",
     "read_manifest",
@@ -51,5 +58,6 @@ __all__ = [
     "region_of_interest",
     "suited",
     "window_around",
+    "write_masks",
     "write_pairs",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,17 @@ from blemish.runtime import atomic_write, file_sha256
 from blemish.synthesis.arrays import Image, Mask
 
 _SHOWN = 192
+
+
+class Crew(NamedTuple):
+    """Processes that share one folder. wait: returns when all of them have come to it."""
+
+    rank: int
+    size: int
+    wait: Callable[[], None]
+
+
+ALONE = Crew(0, 1, lambda: None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +57,41 @@ def write_pairs(
     make: Callable[[str, int], Made],
     run: Run,
     report: Callable[[Entry], None] | None = None,
+    crew: Crew = ALONE,
 ) -> tuple[Entry, ...]:
     """Return the entries of a folder with exactly `counts[type]` generated pairs of each type.
 
     Photos: test/<type>/<index>.png, masks: ground_truth/<type>/<index>_mask.png, so that no reader of
     the MVTec layout takes a defect for a good photo. The manifest beside them marks them as synthetic
     and as training data. What an earlier, killed run has finished is kept; as `make(type, index)`
-    depends on nothing else, the result is the one of a run that was never killed. A
-    pair that someone deleted is made again. report: called with each new entry.
+    depends on nothing else, the result is the one of a run that was never killed, and of one process,
+    however many share the work. A pair that someone deleted is made again. report: called with each
+    new entry; crew: the processes that write the folder together.
 
     Raises:
         DatasetError: the folder holds pairs of another run, or more pairs than asked for.
     """
+    if crew.rank == 0:
+        _prepare(root, counts, run)
+    crew.wait()
+    entries = read_manifest(root).entries
+    asked = [(label, i) for label in sorted(counts, key=natural_key) for i in range(counts[label])]
+    for label, index in asked[crew.rank :: crew.size]:
+        if (label, index) not in entries:
+            entry = _write(root, label, index, make(label, index), run)
+            append_entry(root, entry)
+            if report is not None:
+                report(entry)
+    crew.wait()
+    known = read_manifest(root)
+    if crew.rank == 0:
+        known.write(root)
+    crew.wait()
+    return tuple(known.entries[key] for key in asked)
+
+
+def _prepare(root: Path, counts: Mapping[str, int], run: Run) -> None:
+    """Leave in the folder what this run may build on: whole pairs of its own, and nothing half done."""
     known = read_manifest(root)
     _refuse_others(root, known, counts, run)
     entries = {key: entry for key, entry in known.entries.items() if entry.intact(root)}
@@ -66,19 +100,6 @@ def write_pairs(
         for unfinished in root.rglob(pattern):
             unfinished.unlink()
     Manifest(entries, known.others).write(root)
-    for label in sorted(counts, key=natural_key):
-        for index in range(counts[label]):
-            if (label, index) in entries:
-                continue
-            entry = _write(root, label, index, make(label, index), run)
-            append_entry(root, entry)
-            entries[entry.key] = entry
-            if report is not None:
-                report(entry)
-    Manifest(entries, known.others).write(root)
-    return tuple(
-        entries[label, i] for label in sorted(counts, key=natural_key) for i in range(counts[label])
-    )
 
 
 def include_good(root: Path, records: Sequence[Record]) -> None:

@@ -168,6 +168,25 @@ def _standardised(photo: Tensor) -> Tensor:
     return (image - mean) / variance.sqrt().clamp_min(0.02)
 
 
+def described(
+    readers: Mapping[str, Tensor], squares: Sequence[tuple[Picture, Mask]], shape: Sequence[int]
+) -> Tensor:
+    """Return the tokens that a saved prior's describer reads off defects, (B, *shape).
+
+    readers: the file beside the prior; squares: uint8 (S, S, 3) and bool (S, S); shape: tokens, width.
+    """
+    describer, encoder = Describer(shape[0], shape[1]), LiteEncoder()
+    for name, module in (("describer", describer), ("encoder", encoder)):
+        start = f"{name}."
+        own = {k.removeprefix(start): v.float() for k, v in readers.items() if k.startswith(start)}
+        module.load_state_dict(own)
+    images, masks = (torch.from_numpy(np.stack(part)) for part in zip(*squares, strict=True))
+    with torch.no_grad():
+        features = encoder(images.permute(0, 3, 1, 2).float() / 255)
+        tokens: Tensor = describer(_standardised(images), masks[:, None].float(), features)
+    return tokens
+
+
 class PriorTask:
     """The training task of the prior; fits `blemish.training.Run`."""
 
@@ -233,9 +252,9 @@ class PriorTask:
         objective = self.objective
         objective.load_state_dict(weights, strict=False)
         objective.eval()
-        objective.backbone.save(folder)
+        objective.backbone.save(folder, torch.float16)
         state = objective.state_dict()
-        readers = {name: value for name, value in state.items() if not name.startswith("backbone.")}
+        readers = {n: v.half() for n, v in state.items() if not n.startswith("backbone.")}
         save_file(readers, folder / READERS)
 
 
@@ -253,6 +272,7 @@ def main() -> None:
     where = device()
     backbone = Embedded.fresh(Shape(), options.seed)
     backbone.dtype = precision("auto", where)
+    backbone.to(memory_format=torch.channels_last)
     pairs = DrawnPairs(backbone.size, options.batch, len(backbone.kept), options.seed)
     task = PriorTask(backbone, pairs)
     plan = Plan(seconds=60 * options.minutes, warmup=200, decay=0.3, ema=0.999)

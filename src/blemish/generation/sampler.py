@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
 from blemish.backbones import LatentBackbone, Scene
+from blemish.backbones.embedded import PixelCodec
 from blemish.diffusion import (
     DDIMSolver,
     MultistepSolver,
@@ -19,11 +21,14 @@ from blemish.diffusion import (
     blend,
     classifier_free,
     dilate,
+    implied_noise,
     mask_shrink,
     paper_weights,
     reference_weights,
     tempered_weights,
 )
+from blemish.errors import ConfigError
+from blemish.generation.exemplars import Patchwork
 from blemish.networks import Emphasis, reweighted
 from blemish.networks.attention import Form
 
@@ -37,16 +42,19 @@ class Sampling:
     solver: `multistep` is DPM-Solver++(2M), `ddim` the paper's sampler. steps: calls of the network
     for each image. eta: how much fresh noise DDIM adds, 1 in the paper. guidance: scale of
     classifier-free guidance, 1 = none. reweighting: which reading of Eq. 7; form: how the weights enter
-    the attention. shrink: by how many latent cells the mask starts larger than it ends.
+    the attention. shrink: by how many latent cells the mask starts larger than it ends. handover: the
+    noise, in deviations of the product's pixels, below which the patches of the real defects take over
+    from the network, where there are patches; infinity leaves all to them.
     """
 
-    solver: Literal["multistep", "ddim"] = "multistep"
+    solver: Literal["multistep", "ddim"] = "ddim"
     steps: int = 10
     eta: float = 1.0
     guidance: float = 1.0
     reweighting: Reweighting = "off"
     form: Form = "logit_add"
     shrink: int = 0
+    handover: float = math.inf
 
 
 class Noise:
@@ -64,74 +72,112 @@ class Noise:
 
 @torch.no_grad()
 def paint(
-    backbone: LatentBackbone,
-    tokens: Tensor,
+    backbone: LatentBackbone | PixelCodec,
+    tokens: Tensor | None,
     photo: Tensor,
     mask: Tensor,
     streams: Sequence[int],
     how: Sampling,
+    patches: Sequence[Patchwork] = (),
 ) -> Tensor:
     """Return the photos with a defect painted inside the mask, (B, 3, S, S) in [0, 1].
 
         x_{t-1} = p_theta(x_{t-1} | x_t, e) * m + q(y_{t-1} | y_0) * (1 - m)
 
-    (AnomalyDiffusion, Eq. 1, 8 and 10.) tokens: (B, N, token_width), what is painted; photo:
-    (B, 3, S, S) in [0, 1]; mask: (B, 1, S, S) in {0, 1}; streams: B seeds of the images' private noise.
+    (AnomalyDiffusion, Eq. 1, 8 and 10.) tokens: (B, N, token_width), what is painted; None where
+    patches do it alone. photo: (B, 3, S, S) in [0, 1]; mask: (B, 1, S, S) in {0, 1}; streams: B seeds
+    of the images' private noise; patches: those of real defects, one patchwork a photo, or none.
     Outside the mask the latents are the photo's; the caller puts the photo's own pixels back there.
+
+    Raises:
+        ConfigError: neither network nor patches can paint, or patches meet latents that are no pixels.
     """
-    count = len(photo)
+    if patches and not isinstance(backbone, PixelCodec):
+        raise ConfigError(
+            "patches of real defects paint pixels, and this backbone has latents of its own",
+            hint="set painting.painter=network, or take the embedded backbone",
+        )
+    if tokens is None and not (patches and how.handover == math.inf):
+        raise ConfigError("there are no tokens that tell the network what to paint")
     clean, cells = backbone.encode(photo), backbone.cells(mask)
     grid = cells.amax(dim=1, keepdim=True)
-    scene = Scene(clean, cells)
-    context = backbone.context(tokens, count)
-    empty = backbone.context(None, count) if how.guidance != 1 else None
     noise = Noise(streams, clean.shape[1:], clean.device)
     solver, total = _solver(how, backbone.kept), len(backbone.kept)
     noisy, expected = noise.draw(), clean
-    emphasis = Emphasis(how.form, context.learned)
     with ExitStack() as stack:
-        if how.reweighting != "off":
-            stack.enter_context(reweighted(backbone.attention_modules(), emphasis))
+        network = None
+        if tokens is not None:
+            network = _Network(cast(LatentBackbone, backbone), tokens, Scene(clean, cells), how)
+            stack.enter_context(network.heeding())
         for index, number in enumerate(solver.steps):
             kept = solver.kept[index].float()
             grown = dilate(grid, mask_shrink(number, total, how.shrink)) if how.shrink else grid
             allowed = torch.maximum(cells, grown) if how.shrink else cells
             noisy = blend(noisy, add_noise(clean, noise.draw(), kept), allowed)
-            step = torch.full((count,), number, device=clean.device)
-            emphasis.weights = _weights(how, backbone, noisy, expected, clean, grid, index)
-            guess = backbone.predict_noise(noisy, step, context, scene)
-            if empty is not None:
-                emphasis.weights = None
-                plain = backbone.predict_noise(noisy, step, empty, scene)
-                guess = classifier_free(plain, guess, how.guidance)
+            sigma = float((1 - kept).sqrt() / kept.sqrt())
+            if patches and sigma < how.handover:
+                guess = _by_patches(cast(PixelCodec, backbone), patches, noisy, kept, sigma)
+            else:
+                assert network is not None  # noqa: S101 - checked above
+                guess = network.noise(noisy, expected if index else None, number)
             noisy, expected = solver.advance(guess, index, noisy, noise.draw())
     return backbone.decode(blend(noisy, clean, cells))
+
+
+class _Network:
+    """A backbone that is told what to paint, and heeds the tokens where it has not."""
+
+    def __init__(self, backbone: LatentBackbone, tokens: Tensor, scene: Scene, how: Sampling) -> None:
+        count = len(scene.clean)
+        self.backbone, self.scene, self.how = backbone, scene, how
+        self.context = backbone.context(tokens, count)
+        self.empty = backbone.context(None, count) if how.guidance != 1 else None
+        self.emphasis = Emphasis(how.form, self.context.learned)
+        self.grid = scene.mask.amax(dim=1, keepdim=True)
+
+    def heeding(self) -> AbstractContextManager[object]:
+        """Re-weight the attention while the context lasts, if that is asked for."""
+        if self.how.reweighting == "off":
+            return nullcontext()
+        return reweighted(self.backbone.attention_modules(), self.emphasis)
+
+    def noise(self, noisy: Tensor, expected: Tensor | None, number: int) -> Tensor:
+        """Return the predicted noise. expected: the last clean estimate, None at the first step."""
+        step = torch.full((len(noisy),), number, device=noisy.device)
+        self.emphasis.weights = self._weights(noisy, expected)
+        guess = self.backbone.predict_noise(noisy, step, self.context, self.scene)
+        if self.empty is None:
+            return guess
+        self.emphasis.weights = None
+        plain = self.backbone.predict_noise(noisy, step, self.empty, self.scene)
+        return classifier_free(plain, guess, self.how.guidance)
+
+    def _weights(self, noisy: Tensor, expected: Tensor | None) -> Tensor | None:
+        """Return Eq. 7 in the chosen reading; None before the first estimate, and where it is off."""
+        clean, kind = self.scene.clean, self.how.reweighting
+        if kind == "off" or expected is None:
+            return None
+        if kind == "reference":
+            return reference_weights(noisy, clean, self.grid)
+        if kind == "tempered":
+            return tempered_weights(expected, clean, self.grid)
+        decoded, photo = self.backbone.decode(expected), self.backbone.decode(clean)
+        return paper_weights(decoded, photo, _enlarged(self.grid, photo))
+
+
+def _by_patches(
+    backbone: PixelCodec, patches: Sequence[Patchwork], noisy: Tensor, kept: Tensor, sigma: float
+) -> Tensor:
+    """Return the noise that the patches of real defects see in noisy latents, (B, C, h, w)."""
+    seen = backbone.pixels(noisy / kept.sqrt()).cpu()
+    clean = [one.expected_clean(row[None], sigma) for one, row in zip(patches, seen, strict=True)]
+    return implied_noise(noisy, backbone.encode(torch.cat(clean).to(noisy.device)), kept)
 
 
 def _solver(how: Sampling, kept: Tensor) -> Solver:
     if how.solver == "ddim":
         return DDIMSolver(kept, how.steps, how.eta)
     return MultistepSolver(kept, how.steps)
-
-
-def _weights(
-    how: Sampling,
-    backbone: LatentBackbone,
-    noisy: Tensor,
-    expected: Tensor,
-    clean: Tensor,
-    grid: Tensor,
-    index: int,
-) -> Tensor | None:
-    """Return Eq. 7 in the chosen reading; None before the first estimate, and where it is off."""
-    if how.reweighting == "off" or index == 0:
-        return None
-    if how.reweighting == "reference":
-        return reference_weights(noisy, clean, grid)
-    if how.reweighting == "tempered":
-        return tempered_weights(expected, clean, grid)
-    decoded, photo = backbone.decode(expected), backbone.decode(clean)
-    return paper_weights(decoded, photo, _enlarged(grid, photo))
 
 
 def _enlarged(grid: Tensor, photo: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ import pytest
 
 from blemish.config import InspectorConfig, SynthesisConfig, parse
 from blemish.data import write_sample
-from blemish.detection.photos import Photos, settled, tiles
+from blemish.detection.photos import Photos, View, settled, tiles, turned
+from blemish.networks.symmetry import TURNS
 from blemish.records import Record
 
 
@@ -93,3 +94,22 @@ def test_what_is_decided_already_stays(product):
     decided = SynthesisConfig(kind="texture", monochrome=True)
     records = [Record(path) for path in sorted((product / "train" / "good").iterdir())]
     assert settled(decided, records) == decided
+
+
+def test_image_padding_and_allowed_places_turn_together():
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (8, 8, 3), np.uint8)
+    view = View(image, image[..., 0] > 100, image[..., 1] > 100)
+    for name, turn in TURNS.items():
+        seen = [turned(view, [name], np.random.default_rng(i)) for i in range(20)]
+        changed = [v for v in seen if v is not view]
+        assert 0 < len(changed) < len(seen)
+        for other in changed:
+            assert np.array_equal(other.image, turn(image))
+            assert np.array_equal(other.valid, other.image[..., 0] > 100)
+            assert np.array_equal(other.allowed, other.image[..., 1] > 100)
+
+
+def test_without_an_allowed_turn_the_square_stays_as_it_is():
+    view = View(*(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool), np.ones((4, 4), bool)))
+    assert turned(view, [], np.random.default_rng(0)) is view

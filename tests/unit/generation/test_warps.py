@@ -6,10 +6,10 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from blemish.config import Turn
-from blemish.detection.symmetry import TURNS as PICTURE_TURNS
 from blemish.errors import ConfigError
 from blemish.generation.masks import Template
 from blemish.generation.warps import STILL, TURNS, Jitter, Warp, change, render, turned_side
+from blemish.networks.symmetry import TURNS as PICTURE_TURNS
 
 FLAT = np.zeros((2, 5, 5))
 

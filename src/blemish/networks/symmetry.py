@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from blemish.config import Turn
-from blemish.detection.photos import View
-from blemish.networks import LiteEncoder
+from blemish.networks.encoder import LiteEncoder
 
 Plane = npt.NDArray[np.generic]
 
@@ -52,16 +51,6 @@ def symmetries(squares: npt.NDArray[np.uint8], encoder: LiteEncoder) -> tuple[Tu
         return bool(away <= TOLERANCE * nearest)
 
     return tuple(name for name, turn in TURNS.items() if fits(turn))
-
-
-def turned(view: View, allowed: Sequence[Turn], rng: np.random.Generator) -> View:
-    """Return the square as it is or in one of the allowed turns, all equally likely."""
-    choice = int(rng.integers(len(allowed) + 1))
-    if choice == len(allowed):
-        return view
-    turn = TURNS[allowed[choice]]
-    image, valid, free = (turn(plane) for plane in (view.image, view.valid, view.allowed))
-    return View(np.ascontiguousarray(image), np.ascontiguousarray(valid), np.ascontiguousarray(free))
 
 
 def places(squares: npt.NDArray[np.uint8], encoder: LiteEncoder) -> torch.Tensor:

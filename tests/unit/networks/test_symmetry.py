@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blemish.detection.photos import View
-from blemish.detection.symmetry import TURNS, symmetries, turned
 from blemish.networks import LiteEncoder
+from blemish.networks.symmetry import TURNS, symmetries
 
 
 @pytest.fixture(scope="module")
@@ -44,22 +43,3 @@ def test_the_turns_and_the_photo_as_it_is_are_the_eight_symmetries_of_a_square()
     square = np.arange(16).reshape(4, 4)
     looks = {turn(square).tobytes() for turn in TURNS.values()} | {square.tobytes()}
     assert len(looks) == 8
-
-
-def test_image_padding_and_allowed_places_turn_together():
-    rng = np.random.default_rng(1)
-    image = rng.integers(0, 256, (8, 8, 3), np.uint8)
-    view = View(image, image[..., 0] > 100, image[..., 1] > 100)
-    for name, turn in TURNS.items():
-        seen = [turned(view, [name], np.random.default_rng(i)) for i in range(20)]
-        changed = [v for v in seen if v is not view]
-        assert 0 < len(changed) < len(seen)
-        for other in changed:
-            assert np.array_equal(other.image, turn(image))
-            assert np.array_equal(other.valid, other.image[..., 0] > 100)
-            assert np.array_equal(other.allowed, other.image[..., 1] > 100)
-
-
-def test_without_an_allowed_turn_the_square_stays_as_it_is():
-    view = View(*(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool), np.ones((4, 4), bool)))
-    assert turned(view, [], np.random.default_rng(0)) is view

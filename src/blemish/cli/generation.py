@@ -1,0 +1,211 @@
+"""The verbs of the generator: options in, exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from pathlib import Path
+
+from tqdm import tqdm
+
+from blemish import config
+from blemish.cli.output import emit
+from blemish.data import IMAGE_EXTENSIONS, natural_key, read_dataset, write_coco, write_png, write_yolo
+from blemish.errors import DatasetError
+from blemish.generation import Generator, comparison, read_manifest, write_masks
+from blemish.generation import learn as learn_defects
+from blemish.generation.manifest import Entry
+from blemish.generator_config import GeneratorConfig
+from blemish.runtime import file_sha256, logger
+from blemish.training import Plan
+
+__all__ = ["generate", "learn", "masks", "reproduce_sample", "review"]
+
+DEFAULT_BUDGET = 1200.0
+
+
+def learn(options: argparse.Namespace) -> int:
+    """Learn from a few photos of each type and print where the generator is."""
+    values: dict[str, object] = {}
+    if options.config is not None:
+        values = config.read_yaml(options.config)
+    values = config.merged(values, config.dotted(options.sets))
+    short = {"seed": options.seed, "precision": options.precision}
+    given = {name: value for name, value in short.items() if value not in (None, "auto")}
+    settings = config.validated(GeneratorConfig, config.merged(values, {"learning": given}))
+    plan = Plan(
+        iterations=options.iterations,
+        seconds=None if options.iterations else options.budget or DEFAULT_BUDGET,
+        validations=6,
+        warmup=20,
+        decay=0.3,
+        ema=0.99,
+    )
+    generator = learn_defects(
+        read_dataset(options.data),
+        settings,
+        options.out,
+        plan,
+        shots=options.shots,
+        device=options.device,
+        resume=options.resume,
+    )
+    counts = {label: len(some) for label, some in generator.repertoire.exemplars.items()}
+    emit(
+        {
+            "generator": str(options.out / "generator"),
+            "learned_from": counts,
+            "seconds": generator.facts["seconds"],
+        }
+    )
+    return 0
+
+
+def generate(options: argparse.Namespace) -> int:
+    """Paint pairs and print how many of each type passed the gate."""
+    generator = _generator(options, options.sets)
+    dataset = read_dataset(options.data)
+    counts = dict.fromkeys(options.types or generator.types, options.count)
+    begun = time.monotonic()
+    made: list[Entry] = []
+    with tqdm(total=sum(counts.values()), unit="pair", disable=None) as bar:
+
+        def report(entry: Entry) -> None:
+            made.append(entry)
+            bar.update()
+
+        entries = generator.generate(
+            dataset.train,
+            counts,
+            options.out,
+            seed=options.seed,
+            region=options.region or options.polygon,
+            report=report,
+        )
+    for label in counts:
+        emit({"type": label, **_yield([entry for entry in entries if entry.label == label])})
+    accepted = sum(entry.accepted for entry in entries)
+    seconds = time.monotonic() - begun
+    emit(
+        {
+            "out": str(options.out),
+            "pairs": len(entries),
+            "accepted": accepted,
+            "made_now": len(made),
+            "seconds": round(seconds, 1),
+        }
+    )
+    records = [entry.record(options.out) for entry in entries]
+    if "coco" in options.formats:
+        write_coco(options.out / "coco.json", records, options.out)
+    if "yolo" in options.formats:
+        write_yolo(options.out / "yolo", records)
+    return 0
+
+
+def masks(options: argparse.Namespace) -> int:
+    """Draw masks of each type into a folder and print where they are."""
+    generator = _generator(options, [])
+    written = write_masks(
+        generator,
+        read_dataset(options.data).train,
+        dict.fromkeys(options.types or generator.types, options.count),
+        options.out,
+        seed=options.seed,
+        region=options.region or options.polygon,
+        learned=options.learned,
+    )
+    for label, files in written.items():
+        emit({"type": label, "masks": len(files), "folder": str(options.out / label)})
+    return 0
+
+
+def review(options: argparse.Namespace) -> int:
+    """Draw a sheet of each type and print its yield and mean scores."""
+    known = read_manifest(options.data).entries
+    if not known:
+        raise DatasetError(
+            f"{options.data} holds no generated pairs", hint="give the folder that generate wrote"
+        )
+    generator = None if options.generator is None else Generator.load(options.generator, device="cpu")
+    for label in sorted({entry.label for entry in known.values()}, key=natural_key):
+        # What somebody deleted by hand is not shown, and readers leave it out likewise.
+        entries = [e for e in known.values() if e.label == label and e.intact(options.data)]
+        real = [] if generator is None else generator.repertoire.real(label)
+        sheet = options.data / "review" / f"{label}.png"
+        write_png(sheet, comparison(options.data, entries, real, options.shown))
+        emit({"type": label, "sheet": str(sheet), **_yield(entries)})
+    return 0
+
+
+def reproduce_sample(options: argparse.Namespace) -> int:
+    """Make a pair again and say whether it is the one in the folder; 2 when it is not."""
+    label, _, index = options.sample.rpartition("/")
+    known = read_manifest(options.data).entries
+    if not index.isdecimal() or (label, int(index)) not in known:
+        raise DatasetError(
+            f"{options.data} lists no {options.sample!r}", hint="name it as TYPE/INDEX: crack/12"
+        )
+    entry = known[label, int(index)]
+    painting = _generator(options, []).reproduce(entry)
+    write_png(options.out, painting.image)
+    identical = file_sha256(options.out) == entry.image_sha256
+    if not identical:
+        logger.warning("the photo differs: another machine, thread count or PyTorch made the first")
+    emit({"sample": options.sample, "out": str(options.out), "identical": identical})
+    return 0 if identical else 2
+
+
+def _generator(options: argparse.Namespace, sets: list[str]) -> Generator:
+    """Return the generator with other settings of painting, and the user's masks, where given."""
+    generator = Generator.load(
+        options.generator,
+        device=options.device,
+        precision=None if options.precision == "auto" else options.precision,
+    )
+    if sets:
+        generator = generator.with_settings(config.dotted(sets))
+    folder = getattr(options, "masks", None)
+    return generator if folder is None else generator.with_masks(_mask_files(folder))
+
+
+def _mask_files(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of a folder of masks by type.
+
+    Raises:
+        DatasetError: it has no folder with pictures in it.
+    """
+    found = {
+        place.name: sorted(
+            (file for file in place.iterdir() if file.suffix.lower() in IMAGE_EXTENSIONS),
+            key=lambda file: natural_key(file.name),
+        )
+        for place in sorted(folder.iterdir() if folder.is_dir() else ())
+        if place.is_dir()
+    }
+    found = {label: files for label, files in found.items() if files}
+    if not found:
+        raise DatasetError(
+            f"{folder} has no masks: expected {folder}/<type>/*.png", hint="blemish masks draws some"
+        )
+    return found
+
+
+def _yield(entries: list[Entry]) -> dict[str, object]:
+    """Return how many pairs there are, how many passed, why others did not, and the mean scores."""
+    faults = Counter(
+        reason.split()[0] for entry in entries for some in entry.refused for reason in some
+    )
+    names = sorted({name for entry in entries for name in entry.scores})
+    means = {}
+    for name in names:
+        values = [v for entry in entries if (v := entry.scores[name]) is not None]
+        means[name] = round(sum(values) / len(values), 3) if values else None
+    return {
+        "pairs": len(entries),
+        "accepted": sum(entry.accepted for entry in entries),
+        "attempts": sum(entry.attempts for entry in entries),
+        "refused": dict(faults),
+        "mean_scores": means,
+    }

@@ -1,0 +1,235 @@
+"""The few real defects themselves: their patches paint new ones, with texture that is theirs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image as Pillow
+from scipy import ndimage
+from torch import Tensor
+
+from blemish.data import shrink_mask
+from blemish.diffusion import Patches, patch_posterior, surroundings
+from blemish.generation.crops import mirrored
+from blemish.generation.masks import Template, bounds
+from blemish.networks.symmetry import TURNS
+
+if TYPE_CHECKING:
+    from blemish.config import Turn
+    from blemish.synthesis.arrays import Image, Mask
+
+
+class Scale(NamedTuple):
+    """A neighbourhood and the noise it is for.
+
+    cell: pixels a cell; side: cells a patch; above: the least noise, in deviations of the product's
+    pixels, at which it is used.
+    """
+
+    cell: int
+    side: int
+    above: float
+
+
+SCALES = (Scale(8, 5, 3.0), Scale(4, 5, 1.5), Scale(2, 7, 0.6), Scale(1, 7, 0.0))
+"""Chosen on validation photos (docs/lab.md)."""
+
+TOLERANCE = 0.3
+"""No patch fits its new surroundings better than this, in deviations of the product's pixels."""
+
+SHAPE = 0.3
+"""How far the outline around a cell, and its depth in the defect, may differ from the example's."""
+
+_RING, _GAP = 12, 2
+_MARGIN = 32
+_MOST = 6000
+_DARKEST, _GAIN = 0.02, 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Exemplar:
+    """One real defect of type `label`. image: uint8 (H, W, 3); template: its mask, and the product."""
+
+    image: Image
+    template: Template
+    label: str
+
+    @cached_property
+    def look(self) -> tuple[float, float]:
+        """Brightness and contrast of the photo, as `look` gives them."""
+        return look(self.image)
+
+
+def look(photo: Image) -> tuple[float, float]:
+    """Return log brightness and log contrast of a photo: what is alike in photos of one light."""
+    return math.log(float(photo.mean()) + 5), math.log(float(photo.std()) + 5)
+
+
+class Patchwork:
+    """Denoises what is inside a mask by the patches of a few real defects, ours.
+
+    A patch stands for its middle where it explains what is seen around: the noisy painting, the photo
+    beside it, which is known, and the outline of the mask. Real defects are lit as the photo is: their
+    brightness beside the defect is brought to that of the photo.
+    """
+
+    def __init__(
+        self,
+        photo: Image,
+        mask: Mask,
+        exemplars: Sequence[Exemplar],
+        scale: float,
+        spread: float,
+        rng: np.random.Generator,
+        turn: Turn | None = None,
+    ) -> None:
+        """`photo`, `mask`: the square to paint; `scale`: its pixels per pixel of the original photo.
+
+        exemplars: of one type; spread: deviation of the product's pixels, 1 = white; turn: how the
+        mask was turned, and the exemplars with it.
+        """
+        self.spread = spread
+        self.clean = _picture(photo)
+        self.mask = torch.from_numpy(mask.astype(np.float32))[None, None]
+        self.depth = _depth(mask)
+        self.level = _level(self.clean, mask)
+        views = [_view(exemplar, scale, turn) for exemplar in exemplars]
+        cuts = [(self._relit(image, seen), seen) for image, seen in views]
+        # Drawn now and in a fixed order: which scales are asked for must not change what they hold.
+        self._known = {one: _known(cuts, one, rng) for one in SCALES}
+
+    def expected_clean(self, seen: Tensor, sigma: float) -> Tensor:
+        """Return what a noisy square should be, (1, 3, S, S), 1 = white; outside the mask the photo.
+
+        seen: (1, 3, S, S), x_t / sqrt(alpha_bar) in pixels: the clean picture and noise of deviation
+        `sigma`, in units of `spread`.
+        """
+        scale = next(one for one in SCALES if sigma >= one.above)
+        cells = F.avg_pool2d(self._standard(torch.where(self.mask > 0, seen, self.clean)), scale.cell)
+        share = F.avg_pool2d(self.mask, scale.cell)
+        variance = sigma**2 * share / scale.cell**2 + TOLERANCE**2
+        inside = share.flatten() > 0
+        found = patch_posterior(
+            surroundings(cells, scale.side)[inside],
+            surroundings((1 / variance).expand_as(cells), scale.side)[inside],
+            _traits(share, F.avg_pool2d(self.depth, scale.cell), scale.side)[inside],
+            self._known[scale],
+            mode=scale.cell == 1,
+        )
+        values = cells.flatten(2).clone()
+        values[0, :, inside] = found.T
+        fine = values.view_as(cells)
+        if scale.cell > 1:
+            fine = F.interpolate(fine, scale_factor=scale.cell, mode="bilinear", align_corners=False)
+        return torch.where(self.mask > 0, fine * self.spread + self.level, self.clean)
+
+    def _standard(self, picture: Tensor) -> Tensor:
+        """Return pixels relative to those beside the defect, in units of `spread`."""
+        return (picture - self.level) / self.spread
+
+    def _relit(self, image: Tensor, mask: Mask) -> Tensor:
+        """Return an exemplar as it would look in this photo's light, standardised.
+
+            P' = g (P - r) + r_photo,   g = brightness of r_photo / brightness of r
+
+        r: colour beside the defect. So a black gap stays black, and a stain stays half as bright as
+        what it lies on.
+        """
+        if not _beside(mask).any():
+            return self._standard(image)
+        level = _level(image, mask)
+        gain = (self.level.mean() + _DARKEST) / (level.mean() + _DARKEST)
+        return gain.clamp(1 / _GAIN, _GAIN) * (image - level) / self.spread
+
+
+def _known(cuts: Sequence[tuple[Tensor, Mask]], scale: Scale, rng: np.random.Generator) -> Patches:
+    """Return the patches of a scale in all exemplars, around cells of their defects."""
+    parts = []
+    for image, mask in cuts:
+        cover = torch.from_numpy(mask.astype(np.float32))[None, None]
+        depth = _depth(mask)
+        # A grid of cells may lie anywhere on the defect: two of its phases are kept.
+        for start in {0, scale.cell // 2}:
+            planes = [plane[..., start:, start:] for plane in (image, cover, depth)]
+            cells, share, deep = (F.avg_pool2d(plane, scale.cell) for plane in planes)
+            inside = share.flatten() > 0
+            parts.append(
+                Patches(
+                    surroundings(cells, scale.side)[inside],
+                    _traits(share, deep, scale.side)[inside],
+                    cells.flatten(2)[0].T[inside],
+                )
+            )
+    whole = Patches(*(torch.cat(same) for same in zip(*parts, strict=True)))
+    if len(whole.looks) <= _MOST:
+        return whole
+    chosen = torch.from_numpy(np.sort(rng.choice(len(whole.looks), _MOST, replace=False)))
+    return Patches(*(values[chosen] for values in whole))
+
+
+def _traits(share: Tensor, depth: Tensor, side: int) -> Tensor:
+    """Return what the outline says about each cell, in units of `SHAPE`."""
+    outline = surroundings(share, side) / SHAPE
+    return torch.cat([outline, depth.flatten()[:, None] * math.sqrt(side) / SHAPE], dim=1)
+
+
+def _view(exemplar: Exemplar, scale: float, turn: Turn | None) -> tuple[Tensor, Mask]:
+    """Return the surroundings of an exemplar's defect at a scale, turned: (1, 3, h, w) and its mask."""
+    image, mask = _cut(exemplar, round(1 / scale, 3))
+    if turn is not None:
+        image = np.asarray(TURNS[turn](image), np.uint8)
+        mask = np.asarray(TURNS[turn](mask), np.bool_)
+    return _picture(image), np.ascontiguousarray(mask)
+
+
+@cache
+def _cut(exemplar: Exemplar, shrink: float) -> tuple[Image, Mask]:
+    """Return the defect and its surroundings, `shrink` times smaller than in the photo."""
+    mask = exemplar.template.mask
+    first, last = bounds(mask)
+    shape = np.ceil((last - first) / shrink + 2 * _MARGIN)
+    shape = (np.ceil(shape / 8) * 8).astype(int)
+    sides = np.rint(shape * shrink).astype(int)
+    starts = (first + last - sides) // 2
+    rows, columns = (
+        mirrored(np.arange(start, start + side), length)
+        for start, side, length in zip(starts, sides, mask.shape, strict=True)
+    )
+    image, seen = exemplar.image[np.ix_(rows, columns)], mask[np.ix_(rows, columns)]
+    height, width = (int(length) for length in shape)
+    if image.shape[:2] == (height, width):
+        return image, seen
+    small = Pillow.fromarray(image).resize((width, height), Pillow.Resampling.BOX)
+    return np.asarray(small), shrink_mask(seen, height, width)
+
+
+def _picture(photo: Image) -> Tensor:
+    """Return uint8 (H, W, 3) as float32 (1, 3, H, W), 1 = white."""
+    return torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255
+
+
+def _depth(mask: Mask) -> Tensor:
+    """Return how deep in the defect each pixel lies: 0 outside, 1 at the deepest, (1, 1, H, W)."""
+    # Beyond the frame a defect goes on: that is no edge.
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1]
+    return torch.from_numpy((depth / max(depth.max(), 1)).astype(np.float32))[None, None]
+
+
+def _level(picture: Tensor, mask: Mask) -> Tensor:
+    """Return the mean colour beside a defect, (1, 3, 1, 1); of the whole where nothing is beside it."""
+    beside = _beside(mask)
+    where = torch.from_numpy(beside if beside.any() else np.ones_like(mask))
+    return picture[0][:, where].mean(1)[None, :, None, None]
+
+
+def _beside(mask: Mask) -> Mask:
+    """Return the pixels near a defect, but not so near that its edge shows in them."""
+    near, at_once = (ndimage.binary_dilation(mask, iterations=reach) for reach in (_RING, _GAP))
+    return np.asarray(near & ~at_once)

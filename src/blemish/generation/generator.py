@@ -1,0 +1,369 @@
+"""A learned generator: the few real defects, what was learned of them, and how to paint more."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from accelerate import PartialState
+
+from blemish.config import merged, validated
+from blemish.data import read_image
+from blemish.errors import ConfigError, DatasetError, ImageError
+from blemish.generation.crops import paste, window_around
+from blemish.generation.goods import Goods
+from blemish.generation.manifest import Entry, Run
+from blemish.generation.output import Crew, Made, include_good, write_pairs
+from blemish.generation.placement import Placed, place, region_of_interest
+from blemish.generation.quality import first_accepted
+from blemish.generation.repertoire import Repertoire
+from blemish.generation.warps import Jitter
+from blemish.generator_config import GeneratorConfig
+from blemish.records import Record
+from blemish.runtime import file_sha256, numpy_generator, stream_seed
+from blemish.synthesis import foreground
+
+if TYPE_CHECKING:
+    from blemish.config import Turn
+    from blemish.generation.exemplars import Exemplar
+    from blemish.generation.masks import Template
+    from blemish.generation.painter import Painter
+    from blemish.synthesis import ProductKind
+    from blemish.synthesis.arrays import Image, Mask
+
+Region = Path | Sequence[tuple[float, float]]
+"""Where defects may be: a mask file, or (x, y) corners in pixels."""
+
+Name = tuple[int, int, int]
+"""What decides all that is drawn for a painting beside its type: seed, index, number of the attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """A generated pair. image: uint8 RGB (H, W, 3); mask: bool (H, W), what was really painted."""
+
+    image: Image
+    mask: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A pair that is yet to be judged, and how it was made."""
+
+    photo: Image
+    source: Path
+    painting: Painting
+    parameters: dict[str, Any]
+
+
+class Generator:
+    """Paints defects of the types that it has learned.
+
+    >>> generator = Generator.load("runs/tiles/generator")  # doctest: +SKIP
+    >>> generator.paint("photo.jpg", "crack", seed=7).image  # doctest: +SKIP
+
+    model: SHA-256 of all that was learned; facts: how it was learned.
+    """
+
+    def __init__(
+        self,
+        config: GeneratorConfig,
+        repertoire: Repertoire,
+        painter: Painter,
+        model: str,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config, self.repertoire, self.painter, self.model = config, repertoire, painter, model
+        self.facts = dict(facts or {})
+
+    @classmethod
+    def load(
+        cls, folder: str | os.PathLike[str], *, device: str = "auto", precision: str | None = None
+    ) -> Self:
+        """Return the generator that `learn` saved.
+
+        Raises:
+            ArtifactError: the folder is no generator, is damaged, or was written by a newer version.
+            DependencyError: the backbone that it was learned with is not installed.
+        """
+        from blemish.generation.saving import load_parts
+
+        return cls(*load_parts(Path(folder), device, precision))
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types of defects that it has learned, in sorted order."""
+        return tuple(self.repertoire.exemplars)
+
+    @property
+    def kind(self) -> ProductKind:
+        """Whether the product is an object or a texture."""
+        kind = self.config.product.kind
+        assert kind != "auto"  # noqa: S101 - decided when it learned
+        return kind
+
+    @property
+    def settings(self) -> str:
+        """SHA-256 of what decides a pair beside the model: settings, and the masks to paint."""
+        dials = self.config.model_dump(mode="json", include={"masks", "painting", "quality"})
+        words = json.dumps([dials, self.repertoire.masks_digest], sort_keys=True)
+        return hashlib.sha256(words.encode()).hexdigest()
+
+    def with_settings(self, values: Mapping[str, Any]) -> Self:
+        """Return this generator with other settings of `masks`, `painting` or `quality`.
+
+        Raises:
+            ConfigError: a setting does not exist, does not fit, or belongs to learning.
+        """
+        for section in values:
+            if section not in ("masks", "painting", "quality"):
+                raise ConfigError(
+                    f"{section} was settled when the generator learned",
+                    hint="only masks, painting and quality can be changed afterwards",
+                )
+        other = copy.copy(self)
+        settings = merged(self.config.model_dump(mode="json"), values)
+        other.config = validated(GeneratorConfig, settings)
+        other.painter = self.painter.painting(other.config.painting)
+        return other
+
+    def with_masks(self, masks: Mapping[str, Sequence[Path]]) -> Self:
+        """Return this generator with masks of the user's own, as large as the photos, by type.
+
+        Raises:
+            ConfigError: a type was not learned.
+            ImageError: a mask cannot be read.
+        """
+        other = copy.copy(self)
+        other.repertoire = self.repertoire.with_masks(masks)
+        return other
+
+    def paint(
+        self,
+        photo: str | os.PathLike[str] | Image,
+        label: str,
+        mask: Mask | None = None,
+        *,
+        seed: int = 0,
+    ) -> Painting:
+        """Return a photo with a defect of a type, and the mask that was really painted.
+
+        photo: a file, or uint8 RGB (H, W, 3); mask: bool (H, W), where to paint; None takes a place
+        and shape as the real ones have. The same seed paints the same.
+
+        Raises:
+            ConfigError: the type was not learned.
+            ImageError: the photo cannot be read, or the mask is empty or of another size.
+        """
+        image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
+        name = (seed, 0, 0)
+        template = self._template(label, name)
+        if mask is None:
+            placed = self._placed(label, template, self._product(image), None, name)
+            return self._painted(image, placed.mask, label, template, name, placed.change.turn)
+        if mask.shape != image.shape[:2] or not mask.any():
+            raise ImageError(
+                f"expected a mask {image.shape[:2]} with a part to paint, got {mask.shape} with "
+                f"{int(mask.sum())} pixels",
+                hint="draw the mask on the photo itself",
+            )
+        return self._painted(image, mask, label, template, name, None)
+
+    def generate(
+        self,
+        goods: Sequence[Record],
+        counts: Mapping[str, int],
+        out: str | os.PathLike[str],
+        *,
+        seed: int = 0,
+        region: Region | None = None,
+        report: Callable[[Entry], None] | None = None,
+    ) -> tuple[Entry, ...]:
+        """Return what a folder of exactly `counts[type]` pairs of each type holds.
+
+        A dataset: the good photos in train/good/, pairs in test/<type>/ and ground_truth/<type>/, the
+        manifest beside them. A run that was killed goes on where it was, and several processes
+        (torchrun, accelerate) share the work; either way the files are those of one run to the end.
+        goods: good photos of the training split; region: where defects may be; report: called with
+        each new entry of this process.
+
+        Raises:
+            ConfigError: a type was not learned.
+            DatasetError: the folder holds another run, or the good photos are not good.
+        """
+        for label in counts:
+            self.repertoire.known(label)
+        shelf, root = Goods(goods, self.kind), Path(out)
+        processes = PartialState(cpu=self.painter.device.type == "cpu")
+        crew = Crew(processes.process_index, processes.num_processes, processes.wait_for_everyone)
+        settings = self.settings if region is None else f"{self.settings}+{_named(region)}"
+        entries = write_pairs(
+            root,
+            counts,
+            lambda label, index: self.make(shelf, label, index, seed, region),
+            Run(seed, self.model, settings),
+            report,
+            crew,
+        )
+        if crew.rank == 0:
+            include_good(root, goods)
+        return entries
+
+    def make(
+        self, goods: Goods, label: str, index: int, seed: int = 0, region: Region | None = None
+    ) -> Made:
+        """Return pair `index` of a type: the first that passes the gate, or the best of all."""
+        judge, gate = self.repertoire.judge(label), self.repertoire.gate(label)
+
+        def attempt(number: int) -> _Attempt:
+            name = (seed, index, number)
+            photo = self._photo(goods, label, name)
+            image, source = goods.photo(photo), goods.records[photo].image
+            return self._attempt(image, source, goods.product(photo), region, label, name)
+
+        chosen = first_accepted(
+            attempt,
+            lambda one: gate.verdict(judge.scores(one.photo, one.painting.image, one.painting.mask)),
+            self.config.quality.attempts,
+        )
+        one = chosen.pair
+        return Made(
+            image=one.painting.image,
+            mask=one.painting.mask,
+            source=one.source,
+            verdict=chosen.verdict,
+            parameters=one.parameters,
+            attempts=chosen.attempts,
+            refused=chosen.refused,
+        )
+
+    def reproduce(self, entry: Entry) -> Painting:
+        """Return a pair again from its manifest entry, bit for bit.
+
+        Raises:
+            DatasetError: the entry is of another model or of other settings, or its photo has changed.
+        """
+        found = entry.parameters.get("region")
+        region = None if found is None else _parsed(found)
+        settings = self.settings if found is None else f"{self.settings}+{found}"
+        if (entry.run.model, entry.run.settings) != (self.model, settings):
+            raise DatasetError(
+                f"{entry.image} was made by model {entry.run.model[:12]} with settings "
+                f"{entry.run.settings[:12]}; this is {self.model[:12]} with {settings[:12]}",
+                hint="give the generator, the settings and the masks that it was made with",
+            )
+        source = Path(entry.source)
+        if not source.is_file() or file_sha256(source) != entry.source_sha256:
+            raise DatasetError(
+                f"{source}, on which {entry.image} was painted, is gone or has changed",
+                hint="restore the good photo",
+            )
+        photo = read_image(source)
+        name = (entry.run.seed, entry.index, int(entry.parameters["attempt"]))
+        product = self._product(photo)
+        return self._attempt(photo, source, product, region, entry.label, name).painting
+
+    def place(self, goods: Goods, label: str, name: Name, region: Region | None) -> Placed:
+        """Return a mask of a type on one of the good photos."""
+        photo = self._photo(goods, label, name)
+        template = self._template(label, name)
+        allowed = _allowed(region, goods.photo(photo))
+        return self._placed(label, template, goods.product(photo), allowed, name)
+
+    def _attempt(
+        self,
+        photo: Image,
+        source: Path,
+        product: Mask,
+        region: Region | None,
+        label: str,
+        name: Name,
+    ) -> _Attempt:
+        """Return one painting on a photo."""
+        template = self._template(label, name)
+        placed = self._placed(label, template, product, _allowed(region, photo), name)
+        painting = self._painted(photo, placed.mask, label, template, name, placed.change.turn)
+        facts = placed.summary() | {"attempt": name[2]}
+        if region is not None:
+            facts["region"] = _named(region)
+        return _Attempt(photo, source, painting, facts)
+
+    def _photo(self, goods: Goods, label: str, name: Name) -> int:
+        """Return the good photo to paint on: one that is lit as the first source is."""
+        template = self._template(label, name)
+        first = self._sources(label, template, name)[0]
+        rng = self._rng("photo", label, name)
+        return goods.like(first, template, self.config.painting.lookalikes, rng)
+
+    def _placed(
+        self, label: str, template: Template, product: Mask, region: Mask | None, name: Name
+    ) -> Placed:
+        masks = self.config.masks
+        jitter = Jitter(
+            rotation=masks.rotation,
+            scale=(masks.scale_low, masks.scale_high),
+            bend=masks.bend,
+            turns=self.repertoire.turns,
+        )
+        known, largest = self.repertoire.habits(label)
+        rng = self._rng("place", label, name)
+        return place(template, product, known, largest, jitter, rng, region)
+
+    def _painted(
+        self,
+        photo: Image,
+        mask: Mask,
+        label: str,
+        template: Template,
+        name: Name,
+        turn: Turn | None,
+    ) -> Painting:
+        """Return the photo with the mask filled, by way of a square at its own resolution."""
+        window = window_around(mask, self.painter.size)
+        made = self.painter.fill(
+            window.cut(photo),
+            window.cut_mask(mask),
+            label,
+            self._sources(label, template, name),
+            window.scale,
+            stream_seed(name[0], "painting", label, *name[1:]),
+            turn,
+        )
+        return Painting(*paste(photo, made, mask, window, self.config.painting.feather))
+
+    def _template(self, label: str, name: Name) -> Template:
+        """Return which mask of the type's is used."""
+        templates = self.repertoire.templates[self.repertoire.known(label)]
+        return templates[int(self._rng("template", label, name).integers(len(templates)))]
+
+    def _sources(self, label: str, template: Template, name: Name) -> list[Exemplar]:
+        """Return the real defects whose patches paint."""
+        how, rng = self.config.painting, self._rng("sources", label, name)
+        return self.repertoire.sources(label, template, how.sources, how.loyalty, rng)
+
+    def _rng(self, what: str, label: str, name: Name) -> np.random.Generator:
+        return numpy_generator(name[0], what, label, *name[1:])
+
+    def _product(self, photo: Image) -> Mask:
+        return foreground(photo) if self.kind == "object" else np.ones(photo.shape[:2], np.bool_)
+
+
+def _allowed(region: Region | None, photo: Image) -> Mask | None:
+    return None if region is None else region_of_interest(region, (photo.shape[0], photo.shape[1]))
+
+
+def _named(region: Region) -> str:
+    """Return a region in words that a manifest can hold."""
+    return str(region) if isinstance(region, Path) else json.dumps([list(corner) for corner in region])
+
+
+def _parsed(words: str) -> Region:
+    """Return the region of these words."""
+    return [(x, y) for x, y in json.loads(words)] if words.startswith("[[") else Path(words)

@@ -1,0 +1,69 @@
+"""The good photos that defects are painted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from blemish.data import read_sample, refuse_test
+from blemish.errors import DatasetError
+from blemish.generation.exemplars import Exemplar, look
+from blemish.generation.masks import Template
+from blemish.generation.placement import suited
+from blemish.records import Record
+from blemish.synthesis import ProductKind, foreground
+from blemish.synthesis.arrays import Image, Mask
+
+_IN_MEMORY = 64
+
+
+class Goods:
+    """Good photos of the training split, read when they are needed; the last ones stay in memory.
+
+    Raises:
+        DatasetError: there are none, or one is a defect or of the test split.
+    """
+
+    def __init__(self, records: Sequence[Record], kind: ProductKind) -> None:
+        refuse_test(records)
+        wrong = next((record for record in records if not record.is_good), None)
+        if wrong is not None or not records:
+            found = f"{wrong.image} shows a {wrong.label}" if wrong else "there are none"
+            raise DatasetError(
+                f"defects are painted on good photos: {found}", hint="put good photos into train/good"
+            )
+        self.records, self.kind = tuple(records), kind
+        self.photo = lru_cache(_IN_MEMORY)(self._photo)
+        self.product = lru_cache(_IN_MEMORY)(self._product)
+        self._facts = lru_cache(None)(self._read_facts)
+
+    def like(self, exemplar: Exemplar, template: Template, tried: int, rng: np.random.Generator) -> int:
+        """Return which of `tried` random photos is lit most like an exemplar's, and suits a mask.
+
+        A defect keeps its looks best where it is at home. Of n photos at most n / 4 are tried, so that
+        no photo is taken always.
+        """
+        count = min(tried, max(1, len(self.records) // 4))
+        some = [int(number) for number in rng.integers(len(self.records), size=count)]
+        fitting = suited(template, [self._facts(number)[0] for number in some])
+        bright, rich = exemplar.look
+
+        def unlike(number: int) -> float:
+            found = self._facts(number)[1]
+            return abs(found[0] - bright) + abs(found[1] - rich)
+
+        return min((some[index] for index in fitting), key=unlike)
+
+    def _photo(self, number: int) -> Image:
+        return read_sample(self.records[number]).image
+
+    def _product(self, number: int) -> Mask:
+        photo = self.photo(number)
+        return foreground(photo) if self.kind == "object" else np.ones(photo.shape[:2], np.bool_)
+
+    def _read_facts(self, number: int) -> tuple[tuple[int, int], tuple[float, float]]:
+        """Return a photo's (H, W) and its look."""
+        photo = self.photo(number)
+        return (photo.shape[0], photo.shape[1]), look(photo)

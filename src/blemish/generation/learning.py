@@ -1,0 +1,286 @@
+"""From a few photos of defects to a generator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from blemish import runtime
+from blemish.backbones import LatentBackbone, find
+from blemish.backbones.embedded import Embedded, PixelCodec
+from blemish.config import read_yaml, validated, write_yaml
+from blemish.data import Dataset, first_third, letterbox, natural_key, read_sample
+from blemish.errors import ArtifactError, ConfigError, DatasetError
+from blemish.generation.augmentation import Augmentation
+from blemish.generation.crops import window_around
+from blemish.generation.embedding import Embedding
+from blemish.generation.exemplars import Exemplar
+from blemish.generation.generator import Generator
+from blemish.generation.inversion import Inversion, InversionSettings
+from blemish.generation.masks import Template
+from blemish.generation.prior import READERS, described
+from blemish.generation.saving import open_painting_backbone, save_parts
+from blemish.generation.views import Subject
+from blemish.generator_config import EMBEDDED, GeneratorConfig
+from blemish.networks import LiteEncoder
+from blemish.networks.symmetry import symmetries
+from blemish.records import Record, Sample
+from blemish.synthesis import foreground, product_kind
+from blemish.training import Plan, Run
+from blemish.version import __version__
+
+CONFIG, GENERATOR = "generator.yaml", "generator"
+Shots = int | Literal["third"] | None
+_LOOK_AT, _COMPARED, _SIDE = 12, 48, 256
+
+
+def few_shot(dataset: Dataset, shots: Shots = None) -> tuple[Record, ...]:
+    """Return the defect photos to learn from, as training records: the lowest names of each type.
+
+    shots: so many of each type; `third` the first third of each, as the paper does; None all of them.
+    Photos without a mask, and generated ones, are left out.
+
+    Raises:
+        DatasetError: no photo of a defect has a mask.
+    """
+    drawn = [r for r in dataset.defects if r.mask is not None and not r.synthetic]
+    if not drawn:
+        raise DatasetError(
+            f"{dataset.root} has no photo of a defect with a mask",
+            hint="draw the masks of a few photos of each type; blemish check lists what is missing",
+        )
+    if shots == "third":
+        return first_third(drawn)[0]
+    chosen = []
+    for label in dataset.defect_types:
+        some = sorted((r for r in drawn if r.label == label), key=lambda r: natural_key(r.image.name))
+        chosen += [replace(record, split="train") for record in some[: shots or len(some)]]
+    return tuple(chosen)
+
+
+def learn(
+    dataset: Dataset,
+    config: GeneratorConfig,
+    folder: Path,
+    plan: Plan | None = None,
+    *,
+    shots: Shots = None,
+    device: str = "auto",
+    resume: bool = False,
+) -> Generator:
+    """Return a generator of the dataset's types of defects, saved in `folder/generator`.
+
+    Learns from the defect photos that `few_shot` names and from good training photos; no other photo is
+    opened. plan: how long the network learns; a budget of seconds counts from this call. Patches
+    alone need no plan: there is nothing to train.
+
+    Raises:
+        DatasetError: there is nothing to learn from, or nothing to paint on.
+        ArtifactError: the folder holds another run.
+        ConfigError: a plan is missing where a network learns.
+        DependencyError: the backbone is not installed.
+    """
+    begun = time.monotonic()
+    records = few_shot(dataset, shots)
+    goods = dataset.train
+    if not goods:
+        raise DatasetError(
+            f"{dataset.root} has no good training photo", hint="defects are painted on good photos"
+        )
+    samples = [read_sample(record) for record in records]
+    config = _settled(config, goods)
+    _claim(folder, config, resume=resume)
+    exemplars = _exemplars(samples, config)
+    where = runtime.device(device)
+    backbone = open_painting_backbone(config, where)
+    if isinstance(backbone, PixelCodec):
+        pictures = [_tensor(sample.image) for sample in samples]
+        backbone.standardise([*pictures, *(_tensor(read_sample(r).image) for r in _some(goods))])
+    facts: dict[str, Any] = {
+        "blemish": __version__,
+        "photos": [_named(record, dataset.root) for record in records],
+        "shots": shots,
+    }
+    embedding = None
+    if config.painting.painter != "patches":
+        if plan is None:
+            raise ConfigError(f"painting.painter={config.painting.painter} learns: give a plan")
+        assert not isinstance(backbone, PixelCodec) or isinstance(backbone, Embedded)  # noqa: S101
+        embedding = _embedding(config, backbone, samples).to(where)
+        left = _left(plan, begun)
+        run = _Inverting(config, backbone, embedding, samples, resume)
+        embedding, facts["defects"] = run("defects", left, folder)
+        if config.learning.masks:
+            embedding, facts["masks"] = run("masks", left, folder / "masks")
+    facts["seconds"] = round(time.monotonic() - begun, 1)
+    save_parts(folder / GENERATOR, config, exemplars, backbone, embedding, facts)
+    return Generator.load(folder / GENERATOR, device=device)
+
+
+def _settled(config: GeneratorConfig, goods: Sequence[Record]) -> GeneratorConfig:
+    """Return the settings with every `auto` decided by a look at the good photos."""
+    product = config.product
+    if product.kind == "auto":
+        kind = product_kind([read_sample(record).image for record in _some(goods)])
+        product = product.model_copy(update={"kind": kind})
+    if product.turns == "auto":
+        step = max(1, len(goods) // _COMPARED)
+        some = [letterbox(read_sample(r).image, _SIDE)[0] for r in goods[::step][:_COMPARED]]
+        squares = np.stack(some)
+        encoder = LiteEncoder.imagenet(torch.from_numpy(squares).permute(0, 3, 1, 2).float() / 255)
+        found = symmetries(squares, encoder)
+        product = product.model_copy(update={"turns": found})
+    runtime.logger.info(
+        "the product is %s; it may be turned: %s",
+        "an object" if product.kind == "object" else "a surface",
+        ", ".join(product.turns) or "no",
+    )
+    return config.model_copy(update={"product": product})
+
+
+def _some(goods: Sequence[Record]) -> Sequence[Record]:
+    return goods[:: max(1, len(goods) // _LOOK_AT)][:_LOOK_AT]
+
+
+def _claim(folder: Path, config: GeneratorConfig, *, resume: bool) -> None:
+    """Write, or on resuming check, the settings of the run."""
+    path = folder / CONFIG
+    if path.is_file():
+        if not resume:
+            raise ArtifactError(
+                f"{folder} holds a run already", hint="add --resume, or choose another folder"
+            )
+        if validated(GeneratorConfig, read_yaml(path)) != config:
+            raise ArtifactError(
+                f"{folder} was started with other settings than these",
+                hint=f"compare with {path}, or choose another folder",
+            )
+        return
+    write_yaml(path, config)
+
+
+def _exemplars(samples: Sequence[Sample], config: GeneratorConfig) -> dict[str, list[Exemplar]]:
+    """Return the real defects by type."""
+    found: dict[str, list[Exemplar]] = {}
+    for sample in samples:
+        record, mask = sample.record, sample.mask
+        assert mask is not None and record.mask is not None  # noqa: S101, PT018 - chosen for their masks
+        whole = np.ones(mask.shape, np.bool_)
+        product = foreground(sample.image) if config.product.kind == "object" else whole
+        template = Template(mask, product, record.mask.name, runtime.file_sha256(record.mask))
+        found.setdefault(record.label, []).append(Exemplar(sample.image, template, record.label))
+    return found
+
+
+def _embedding(
+    config: GeneratorConfig, backbone: LatentBackbone, samples: Sequence[Sample]
+) -> Embedding:
+    """Return where learning starts: what the prior reads off the photos, or small noise."""
+    learning = config.learning
+    types = {sample.record.label for sample in samples}
+    shape: dict[str, Any] = {
+        "anomaly_tokens": learning.anomaly_tokens,
+        "spatial_tokens": learning.spatial_tokens,
+        "encoder": learning.encoder,
+    }
+    word = backbone.word("defect")
+    readers = None
+    if learning.backbone == EMBEDDED or isinstance(backbone, Embedded):
+        path = find(learning.backbone) / READERS
+        readers = load_file(path) if path.is_file() else None
+    embedding = Embedding.fresh(
+        types,
+        backbone.token_width,
+        seed=learning.seed,
+        word=word,
+        **({"scale": 1.0} if isinstance(backbone, Embedded) else {}),
+        **shape,
+    )
+    if readers is not None:
+        _read(readers, embedding, backbone.size, samples)
+    if not learning.spatial:
+        embedding.scale.zero_()  # tokens of no size tell no place
+    return embedding
+
+
+def _read(
+    readers: Mapping[str, Tensor], embedding: Embedding, size: int, samples: Sequence[Sample]
+) -> None:
+    """Start from what the prior's readers see: the mean tokens of each type, and their encoder."""
+    with torch.no_grad():
+        for label in embedding.types:
+            squares = []
+            for sample in samples:
+                if sample.record.label == label and sample.mask is not None:
+                    window = window_around(sample.mask, size)
+                    squares.append((window.cut(sample.image), window.cut_mask(sample.mask)))
+            tokens = described(readers, squares, embedding.anomaly.shape[1:])
+            embedding.anomaly[embedding.index([label])[0]] = tokens.mean(0)
+        if embedding.shape["encoder"] == "small":
+            part = {k.removeprefix("spatial."): v for k, v in readers.items() if "spatial." in k}
+            embedding.encoder.load_state_dict(part)
+
+
+@dataclass(frozen=True)
+class _Inverting:
+    """Textual inversion of defects or of masks, as the settings say."""
+
+    config: GeneratorConfig
+    backbone: LatentBackbone
+    embedding: Embedding
+    samples: Sequence[Sample]
+    resume: bool
+
+    def __call__(self, subject: Subject, plan: Plan, folder: Path) -> tuple[Embedding, dict[str, Any]]:
+        """Return the embedding as training left it, and facts; a network adapts in place."""
+        learning, turns = self.config.learning, self.config.product.turns
+        adapts = learning.network and subject == "defects" and isinstance(self.backbone, Embedded)
+        settings = InversionSettings(
+            subject=subject,
+            masked=learning.masked,
+            batch=learning.batch,
+            embedding_lr=learning.embedding_lr,
+            encoder_lr=learning.encoder_lr,
+            network_lr=learning.network_lr if adapts else None,
+            augmentation=Augmentation(mirror="mirror" in turns, flip="flip" in turns),
+            precision=learning.precision,
+            seed=learning.seed,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        task = Inversion(self.backbone, self.embedding, self.samples, settings)
+        run = Run(task, plan, folder, cpu=self.backbone.kept.device.type == "cpu")
+        outcome = run.fit(resume=self.resume)
+        state = outcome.state
+        facts = {
+            "iterations": state.iteration,
+            "best_iteration": state.best_iteration,
+            "loss": -state.best,
+            "stopped": state.stopped,
+        }
+        return task.settle(outcome.weights), facts
+
+
+def _left(plan: Plan, begun: float) -> Plan:
+    if plan.seconds is None:
+        return plan
+    return replace(plan, seconds=max(1.0, plan.seconds - (time.monotonic() - begun)))
+
+
+def _named(record: Record, root: Path) -> dict[str, str]:
+    return {
+        "type": record.label,
+        "image": record.image.relative_to(root).as_posix(),
+        "sha256": runtime.file_sha256(record.image),
+    }
+
+
+def _tensor(photo: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
+    return torch.from_numpy(np.array(photo)).permute(2, 0, 1).float() / 255

@@ -1,0 +1,117 @@
+"""What is known of the real defects: their looks, masks and places, and what would pass for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from blemish.errors import ConfigError
+from blemish.generation.crops import window_around
+from blemish.generation.exemplars import Exemplar
+from blemish.generation.habits import Habit, habit
+from blemish.generation.masks import Template, largest_extent, read_templates
+from blemish.generation.quality import Gate, Judge, encoder_features
+from blemish.networks import LiteEncoder
+from blemish.runtime import numpy_generator
+
+if TYPE_CHECKING:
+    from blemish.config import Turn
+    from blemish.generation.masks import Points
+    from blemish.synthesis.arrays import Image, Mask
+
+_SQUARE = 128
+
+
+class Repertoire:
+    """The real defects by type, and what follows from them; worked out when first asked for.
+
+    exemplars: the few real defects; templates: the masks to paint, theirs unless others are given.
+    """
+
+    def __init__(
+        self,
+        exemplars: Mapping[str, Sequence[Exemplar]],
+        turns: Sequence[Turn],
+        templates: Mapping[str, Sequence[Template]] | None = None,
+    ) -> None:
+        self.exemplars = {label: tuple(exemplars[label]) for label in sorted(exemplars)}
+        self.turns = tuple(turns)
+        own = {label: [one.template for one in some] for label, some in self.exemplars.items()}
+        self.templates = {label: tuple(some) for label, some in {**own, **(templates or {})}.items()}
+        self.habits: Callable[[str], tuple[Habit, Points]] = lru_cache(None)(self._habits)
+        self.judge: Callable[[str], Judge] = lru_cache(None)(self._judge)
+        self.gate: Callable[[str], Gate] = lru_cache(None)(lambda label: self.judge(label).gate())
+        self._encoder = lru_cache(1)(self._standardised_encoder)
+
+    def with_masks(self, masks: Mapping[str, Sequence[Path]]) -> Repertoire:
+        """Return the same defects with masks of the user's own, by type; other types keep theirs.
+
+        Raises:
+            ConfigError: a type was not learned.
+            ImageError: a mask cannot be read.
+        """
+        given = {self.known(label): read_templates((), given=files) for label, files in masks.items()}
+        return Repertoire(self.exemplars, self.turns, {**self.templates, **given})
+
+    @property
+    def masks_digest(self) -> str:
+        """SHA-256 over the masks to paint."""
+        named = [[label, [mask.sha256 for mask in some]] for label, some in self.templates.items()]
+        return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
+    def known(self, label: str) -> str:
+        """Return the name of a type that was learned.
+
+        Raises:
+            ConfigError: it was not.
+        """
+        if label not in self.exemplars:
+            raise ConfigError(
+                f"the type of defect {label!r} was not learned",
+                hint=f"choose of: {', '.join(self.exemplars)}",
+            )
+        return label
+
+    def real(self, label: str) -> list[tuple[Image, Mask]]:
+        """Return the photos of a type's real defects with their masks."""
+        return [(one.image, one.template.mask) for one in self.exemplars[self.known(label)]]
+
+    def sources(
+        self, label: str, mask: Template, count: int, loyalty: float, rng: np.random.Generator
+    ) -> list[Exemplar]:
+        """Return up to `count` real defects to paint a mask with.
+
+        loyalty: the chance that the one whose mask it is comes first, and not last.
+        """
+        real = self.exemplars[label]
+        order = [real[int(index)] for index in rng.permutation(len(real))]
+        own = [one for one in order if one.template is mask]
+        others = [one for one in order if one.template is not mask]
+        loyal = rng.random() < loyalty
+        return ([*own, *others] if loyal else [*others, *own])[:count]
+
+    def _habits(self, label: str) -> tuple[Habit, Points]:
+        """Return where a type's defects like to be, and their largest extent."""
+        templates = self.templates[label]
+        rng = numpy_generator(0, "habit", label)
+        return habit(templates, self.turns, rng), largest_extent(templates)
+
+    def _judge(self, label: str) -> Judge:
+        return Judge(self.real(label), encoder_features(self._encoder()))
+
+    def _standardised_encoder(self) -> LiteEncoder:
+        """Return the ImageNet network, its features standardised on the real defects."""
+        squares = [
+            window_around(one.template.mask, _SQUARE).cut(one.image)
+            for some in self.exemplars.values()
+            for one in some
+        ]
+        pictures = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).float() / 255
+        return LiteEncoder.imagenet(pictures)

@@ -1,0 +1,150 @@
+"""A generator on disk: one folder with all that it needs but the backbone's own weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blemish import artifacts, runtime
+from blemish.backbones import LatentBackbone, open_backbone
+from blemish.backbones.embedded import Embedded, PixelCodec
+from blemish.config import validated
+from blemish.errors import ArtifactError, BlemishError
+from blemish.generation.embedding import Embedding
+from blemish.generation.exemplars import Exemplar
+from blemish.generation.masks import Template
+from blemish.generation.painter import Painter
+from blemish.generation.repertoire import Repertoire
+from blemish.generator_config import GeneratorConfig
+
+KIND = "generator"
+Parts = tuple[GeneratorConfig, Repertoire, Painter, str, dict[str, Any]]
+
+
+def save_parts(
+    folder: Path,
+    config: GeneratorConfig,
+    exemplars: Mapping[str, Sequence[Exemplar]],
+    backbone: PixelCodec | LatentBackbone,
+    embedding: Embedding | None,
+    facts: Mapping[str, Any],
+) -> None:
+    """Write a generator: real defects, learned tokens, and the network where it has adapted.
+
+    The network is kept in half precision. A pretrained backbone is named, not copied.
+
+    Raises:
+        ArtifactError: the folder exists and is not a saved model.
+    """
+    tensors: dict[str, Tensor] = {}
+    shown: list[dict[str, Any]] = []
+    for label in sorted(exemplars):
+        for one in exemplars[label]:
+            name, template = f"exemplar.{len(shown)}", one.template
+            tensors[f"{name}.image"] = torch.from_numpy(np.array(one.image))
+            tensors[f"{name}.mask"] = torch.from_numpy(np.array(template.mask))
+            tensors[f"{name}.product"] = torch.from_numpy(np.array(template.product))
+            shown.append({"type": label, "mask": template.source, "sha256": template.sha256})
+    card: dict[str, Any] = {
+        "kind": KIND,
+        "config": config.model_dump(mode="json"),
+        "exemplars": shown,
+        "facts": dict(facts),
+    }
+    if isinstance(backbone, PixelCodec):
+        card["light"] = [float(backbone.level), float(backbone.spread)]
+    if embedding is not None:
+        card["embedding"] = {"types": list(embedding.types), "shape": embedding.shape}
+        tensors |= {f"embedding.{name}": value for name, value in embedding.state_dict().items()}
+    if isinstance(backbone, Embedded) and config.learning.network:
+        for name, value in backbone.network.state_dict().items():
+            tensors[f"network.{name}"] = value.half()
+    artifacts.save_artifact(folder, tensors, card)
+
+
+def load_parts(folder: Path, device: str, precision: str | None) -> Parts:
+    """Return what a `Generator` is made of.
+
+    Raises:
+        ArtifactError: the folder is no generator, is damaged, or was written by a newer version.
+        DependencyError: its backbone is not installed.
+    """
+    tensors, card = artifacts.load_artifact(folder)
+    if card.get("kind") != KIND:
+        raise ArtifactError(
+            f"{folder} holds a {card.get('kind')}, expected a {KIND}",
+            hint="give the folder that `blemish learn` wrote",
+        )
+    try:
+        config = validated(GeneratorConfig, card["config"])
+        exemplars: dict[str, list[Exemplar]] = {}
+        for index, entry in enumerate(card["exemplars"]):
+            image, mask, product = (
+                tensors[f"exemplar.{index}.{part}"].numpy() for part in ("image", "mask", "product")
+            )
+            template = Template(mask, product, entry["mask"], entry["sha256"])
+            exemplars.setdefault(entry["type"], []).append(Exemplar(image, template, entry["type"]))
+        where = runtime.device(device)
+        backbone = _backbone(config, tensors, card, where, precision)
+        embedding = _embedding(tensors, card)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, BlemishError):
+            raise
+        raise ArtifactError(f"{folder} does not fit its own card: {error}") from error
+    painter = Painter(
+        backbone,
+        None if embedding is None else embedding.to(where),
+        config.painting,
+        card["facts"].get("unfilled", ()),
+    )
+    turns = config.product.turns
+    assert turns != "auto"  # noqa: S101 - decided when it learned
+    return config, Repertoire(exemplars, turns), painter, str(card["weights_sha256"]), card["facts"]
+
+
+def open_painting_backbone(
+    config: GeneratorConfig, where: torch.device, precision: str | None = None
+) -> PixelCodec | LatentBackbone:
+    """Return what the settings paint with: the codec alone where patches do all the work."""
+    if config.painting.painter == "patches":
+        return PixelCodec()
+    dtype = runtime.precision(precision or config.learning.precision, where)
+    return open_backbone(config.learning.backbone, device=where, dtype=dtype)
+
+
+def _backbone(
+    config: GeneratorConfig,
+    tensors: Mapping[str, Tensor],
+    card: Mapping[str, Any],
+    where: torch.device,
+    precision: str | None,
+) -> PixelCodec | LatentBackbone:
+    backbone = open_painting_backbone(config, where, precision)
+    if isinstance(backbone, PixelCodec):
+        level, spread = card["light"]
+        backbone.level.fill_(level)
+        backbone.spread.fill_(spread)
+    if isinstance(backbone, Embedded):
+        network = _part(tensors, "network")
+        if network:
+            backbone.network.load_state_dict({name: w.float() for name, w in network.items()})
+    return backbone
+
+
+def _embedding(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Embedding | None:
+    if "embedding" not in card:
+        return None
+    embedding = Embedding(card["embedding"]["types"], **card["embedding"]["shape"])
+    embedding.load_state_dict(_part(tensors, "embedding"))
+    return embedding.eval()
+
+
+def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors below a name, without it."""
+    start = f"{name}."
+    return {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
