@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from blemish.config import InspectorConfig, Section, preset
+from blemish.generator_config import GeneratorConfig
 from blemish.presets import PRESETS
 
 PAGE = Path(__file__).with_name("configuration.md")
@@ -31,6 +32,12 @@ The order is preset, file, `--set`, short options such as `--seed`; the later wi
 exist or a value out of range is an error. Every run keeps its full settings in `config.yaml`.
 
 Values are written as in YAML; **bold** ones differ from `paper`.
+"""
+GENERATOR = """\
+# Configuration of a generator
+
+`blemish learn` takes `--config` and `--set` too; in Python, `GeneratorConfig` has the same sections. What
+`masks`, `painting` and `quality` say can be changed afterwards: `blemish generate ... --set painting.steps=20`.
 """
 BOUNDS = {
     "minimum": "≥ {}",
@@ -75,28 +82,46 @@ def allowed(schema: dict[str, Any]) -> str:
 
 
 def rows(name: str, section: type[BaseModel]) -> Iterator[str]:
-    """Yield the lines of one section's table."""
+    """Yield the lines of one section's table of presets."""
+    given = {p: preset(p).model_dump(mode="json")[name] for p in PRESETS}
+    yield from table(name, section, given, "paper")
+
+
+def table(
+    name: str, section: type[BaseModel], given: dict[str, dict[str, Any]], plain: str
+) -> Iterator[str]:
+    """Yield the lines of one section's table: a column of values for each of the given settings."""
     told = meanings(section)
     schemas = section.model_json_schema()["properties"]
-    given = {p: preset(p).model_dump(mode="json")[name] for p in PRESETS}
-    yield f"| setting | {' | '.join(f'`{p}`' for p in PRESETS)} | allowed | meaning |"
-    yield "|---" * (len(PRESETS) + 3) + "|"
+    titles = (title if title == "default" else f"`{title}`" for title in given)
+    yield f"| setting | {' | '.join(titles)} | allowed | meaning |"
+    yield "|---" * (len(given) + 3) + "|"
     for setting in section.model_fields:
         words = {p: json.dumps(values[setting]) for p, values in given.items()}
-        cells = [w if w == words["paper"] else f"**{w}**" for w in words.values()]
+        cells = [w if w == words[plain] else f"**{w}**" for w in words.values()]
         limits = allowed(schemas[setting])
         yield f"| `{name}.{setting}` | {' | '.join(cells)} | {limits} | {told[setting]} |"
+
+
+def sections(config: type[Section]) -> Iterator[tuple[str, type[Section], str]]:
+    """Yield the sections of a configuration: name, settings, title."""
+    for name, field in config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            title = (inspect.getdoc(section) or "").splitlines()[0]
+            yield name, section, title.partition(" false_alarm_rate:")[0]
 
 
 def page() -> str:
     """Return the whole page."""
     parts = [INTRODUCTION]
-    for name, field in InspectorConfig.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, Section):
-            title = (inspect.getdoc(section) or "").splitlines()[0]
-            title = title.partition(" false_alarm_rate:")[0]
-            parts.append(f"## {name}\n\n{title}\n\n" + "\n".join(rows(name, section)) + "\n")
+    for name, section, title in sections(InspectorConfig):
+        parts.append(f"## {name}\n\n{title}\n\n" + "\n".join(rows(name, section)) + "\n")
+    parts.append(GENERATOR)
+    for name, section, title in sections(GeneratorConfig):
+        given = {"default": section().model_dump(mode="json")}
+        lines = "\n".join(table(name, section, given, "default"))
+        parts.append(f"## {name}\n\n{title}\n\n{lines}\n")
     return "\n".join(parts)
 
 

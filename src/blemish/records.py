@@ -18,6 +18,7 @@ class Record:
 
     label: `"good"` or the name of the defect type. split: `"train"` or `"test"`. mask: the defect's
     mask file, None when the photo is good or when nobody drew one. synthetic: made by a generator.
+    source: SHA-256 of the good photo that a generated defect was painted on.
     """
 
     image: Path
@@ -25,6 +26,7 @@ class Record:
     split: str = "train"
     mask: Path | None = None
     synthetic: bool = False
+    source: str | None = None
 
     @property
     def is_good(self) -> bool:

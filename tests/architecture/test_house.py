@@ -23,7 +23,7 @@ MODULES = {
 }
 ROWS = {
     **dict.fromkeys(["errors", "presets", "records", "version"], 1),
-    **dict.fromkeys(["config", "runtime", "artifacts"], 2),
+    **dict.fromkeys(["config", "generator_config", "runtime", "artifacts"], 2),
     **dict.fromkeys(["data", "synthesis", "diffusion", "metrics", "training"], 3),
     **dict.fromkeys(["networks"], 4),
     **dict.fromkeys(["backbones"], 5),

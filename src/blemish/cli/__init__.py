@@ -116,6 +116,14 @@ def parser() -> argparse.ArgumentParser:
     length.add_argument("--iterations", type=positive, help="optimiser updates")
     length.add_argument("--epochs", type=positive, help="passes over the good photos")
     train.add_argument("--seed", type=int, help="short for --set training.seed=SEED")
+    train.add_argument(
+        "--examples",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a dataset whose training defects are learned from too, such as `generate` wrote",
+    )
     train.add_argument("--textures", type=Path, help="folder of textures such as DTD")
     train.add_argument("--false-alarm-rate", type=share, help="share of good photos to be rejected")
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run")

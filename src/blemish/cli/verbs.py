@@ -15,9 +15,11 @@ from blemish.data import check as check_dataset
 from blemish.deploy import examine, find_photos, inspect_files, write_overlay
 from blemish.detection import Detector
 from blemish.detection import train as train_detector
+from blemish.errors import DatasetError
 from blemish.experiments import evaluate as evaluate_detector
 from blemish.experiments import write_report
 from blemish.experiments.demo import draw_factory
+from blemish.records import Record
 from blemish.runtime import logger, write_json
 from blemish.training import Plan
 
@@ -49,7 +51,13 @@ def train(options: argparse.Namespace) -> int:
     settings = _settings(options)
     plan = _plan(options, settings, dataset)
     detector = train_detector(
-        dataset, settings, options.out, plan, device=options.device, resume=options.resume
+        dataset,
+        settings,
+        options.out,
+        plan,
+        device=options.device,
+        resume=options.resume,
+        examples=[r for folder in options.examples for r in _examples(folder)],
     )
     emit(
         {
@@ -59,6 +67,21 @@ def train(options: argparse.Namespace) -> int:
         }
     )
     return 0
+
+
+def _examples(folder: Path) -> tuple[Record, ...]:
+    """Return the training defects of a dataset.
+
+    Raises:
+        DatasetError: it has none.
+    """
+    found = read_dataset(folder).train_defects
+    if not found:
+        raise DatasetError(
+            f"{folder} has no defects to train on",
+            hint="give what `blemish generate` wrote, or put photos of defects into train/<type>/",
+        )
+    return found
 
 
 def inspect(options: argparse.Namespace) -> int:

@@ -99,8 +99,9 @@ def scan_manifest(path: Path, masks: Masks) -> Listing:
     """Return what a manifest lists: JSON lines with image, mask, label, split, synthetic.
 
     Paths are relative to the manifest. Only image must be given: label is good by default, split
-    is train for good photos and test for others. A line whose photo is gone is left out, because
-    deleting a bad sample by hand is how people clean a generated set.
+    is train for good photos and test for others. Left out are generated pairs that did not pass the
+    quality gate, and lines whose photo is gone, because deleting a bad sample by hand is how people
+    clean a generated set.
     """
     records: dict[Path, Record] = {}
     blocking: list[Problem] = []
@@ -115,7 +116,12 @@ def scan_manifest(path: Path, masks: Masks) -> Listing:
             fix = error.hint or "correct the line"
             blocking.append(Problem("error", path, f"{where}: {error.args[0]}", fix))
             continue
-        if record.image.is_file():
+        if _refused(line):
+            what = f"{where}: {record.image} did not pass the quality gate; it is left out"
+            stray.append(
+                Problem("warning", path, what, 'write "accepted": true to use it all the same')
+            )
+        elif record.image.is_file():
             records[record.image] = record
         else:
             what = f"{where}: {record.image} does not exist; the line is left out"
@@ -131,6 +137,11 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             f"{path} cannot be read as UTF-8 text: {error}", hint="write one JSON object per line"
         ) from error
     return ((i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip())
+
+
+def _refused(line: str) -> bool:
+    """Return whether a line is of a generated pair that was not accepted."""
+    return json.loads(line).get("accepted") is False
 
 
 def _parse_line(root: Path, line: str, masks: Masks) -> Record:
@@ -156,4 +167,5 @@ def _parse_line(root: Path, line: str, masks: Masks) -> Record:
     mask = path_inside(root, entry["mask"], "mask") if drawn else None
     if mask is not None and image.is_file() and not mask.is_file():
         raise DatasetError(f"{image} has no mask: expected {mask}", hint=NO_MASK_FIX)
-    return Record(image, label, split, mask, synthetic)
+    source = entry.get("source_sha256")
+    return Record(image, label, split, mask, synthetic, source if isinstance(source, str) else None)

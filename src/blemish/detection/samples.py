@@ -1,4 +1,4 @@
-"""Training samples: half good photos, half photos with a drawn defect.
+"""Training samples: half good photos, half photos with a drawn defect or an example of one.
 
 Each is a pure function of (seed, iteration, slot): workers, ranks and resumed runs see the same.
 """
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from blemish.config import InspectorConfig
+from blemish.detection.examples import Examples
 from blemish.detection.photos import Photos, View, turned
 from blemish.errors import ConfigError
 from blemish.runtime import generator, normal_noise, numpy_generator, stream_seed
@@ -78,8 +79,15 @@ def texture_source(config: InspectorConfig) -> TextureSource:
 class Samples(Dataset[list[Batch]]):
     """Item i is iteration i: this rank's micro-batches."""
 
-    def __init__(self, photos: Photos, config: InspectorConfig, rank: int = 0, world: int = 1) -> None:
-        self.photos, self.config = photos, config
+    def __init__(
+        self,
+        photos: Photos,
+        config: InspectorConfig,
+        rank: int = 0,
+        world: int = 1,
+        examples: Examples | None = None,
+    ) -> None:
+        self.photos, self.config, self.examples = photos, config, examples
         self.recipe = recipe(config)
         self.textures = texture_source(config)
         if config.data.turns == "auto":
@@ -124,6 +132,10 @@ class Samples(Dataset[list[Batch]]):
 
     def _sample(self, rng: np.random.Generator, slot: int) -> tuple[View, Mask, int]:
         """Return a square, its mask, and the family of its photo."""
+        share = self.config.synthesis.examples_share
+        shown = slot >= self.config.training.normals and self.examples is not None
+        if shown and self.examples is not None and rng.random() < share:
+            return self.examples.sample(rng, self.turns)
         number = int(rng.integers(len(self.photos)))
         family = self.photos.families[number]
         view = turned(self.photos.view(number, rng), self.turns, rng)

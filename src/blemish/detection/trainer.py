@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
@@ -18,18 +18,19 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from blemish import runtime
-from blemish.config import InspectorConfig, parse, read_yaml, write_yaml
-from blemish.data import Dataset, Split, hold_out, read_split, write_png, write_split
+from blemish.config import InspectorConfig
+from blemish.data import Dataset, Split, write_png
 from blemish.data.pictures import contact_sheet, overlay
 from blemish.detection.calibration import Calibration
 from blemish.detection.detector import Detector
+from blemish.detection.examples import Examples, checked, divided
 from blemish.detection.inspector import Inspector, Opinion, as_float
 from blemish.detection.joint import Objective
 from blemish.detection.kinship import families
 from blemish.detection.photos import Photos, View, settled, some_squares
+from blemish.detection.run_folder import prepare_folder
 from blemish.detection.samples import Batch, Samples, drawn
 from blemish.detection.scoring import NoiseField, image_score
-from blemish.errors import ArtifactError, DatasetError
 from blemish.metrics import PixelScores, auroc
 from blemish.networks import LiteEncoder
 from blemish.networks.symmetry import symmetries
@@ -38,8 +39,7 @@ from blemish.runtime import numpy_generator
 from blemish.training import Outcome, Plan, Run
 from blemish.version import __version__
 
-CONFIG, SPLIT, DETECTOR = "config.yaml", "split.json", "detector"
-_AT_LEAST = 4
+DETECTOR = "detector"
 _SHEET_ROWS = 6
 _VALIDATION_SQUARES = 48
 _BATCH = 8
@@ -62,9 +62,15 @@ class InspectorTask:
     """Trains both networks jointly; validates on held-out photos, good and with drawn defects."""
 
     def __init__(
-        self, config: InspectorConfig, photos: Photos, held_out: Photos, device: str = "auto"
+        self,
+        config: InspectorConfig,
+        photos: Photos,
+        held_out: Photos,
+        device: str = "auto",
+        examples: Examples | None = None,
+        held_out_examples: Examples | None = None,
     ) -> None:
-        self.config = config
+        self.config, self.examples = config, examples
         self.device = runtime.device(device)
         self.dtype = runtime.precision(config.training.precision, self.device)
         self.photos = photos
@@ -75,6 +81,8 @@ class InspectorTask:
         if config.training.compile:
             self.module.compile()
         self.held_out = self._held_out(held_out)
+        if held_out_examples is not None:
+            self.held_out += self._shown(held_out_examples)
         self._field = NoiseField(config.data.size)
 
     def _held_out(self, photos: Photos) -> list[HeldOut]:
@@ -88,6 +96,13 @@ class InspectorTask:
             squares.append(HeldOut(view, np.zeros(view.valid.shape, np.bool_)))
             squares.append(HeldOut(*drawn(view, samples.recipe, samples.textures, rng)))
         return squares
+
+    def _shown(self, examples: Examples) -> list[HeldOut]:
+        """Return squares of held-out example defects."""
+        seed = self.config.training.seed
+        count = min(len(examples), _VALIDATION_SQUARES // 2)
+        rngs = (numpy_generator(seed, "example", index) for index in range(count))
+        return [HeldOut(*examples.view(index, rng)) for index, rng in enumerate(rngs)]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return one optimiser group a network."""
@@ -107,7 +122,7 @@ class InspectorTask:
 
     def batches(self, start: int, rank: int, world: int) -> Iterable[Sequence[Batch]]:
         """Yield this rank's micro-batches of iteration start, start + 1, ..."""
-        samples = Samples(self.photos, self.config, rank, world)
+        samples = Samples(self.photos, self.config, rank, world, self.examples)
         return samples.stream(start, self.config.training.workers)
 
     def validate(self) -> dict[str, float]:
@@ -175,12 +190,14 @@ def train(
     *,
     device: str = "auto",
     resume: bool = False,
+    examples: Sequence[Record] = (),
 ) -> Detector:
     """Return a detector trained on the dataset's good training photos, saved in `folder/detector`.
 
-    No photo of the test split is opened. A budget of seconds counts from this call. The run can be
-    killed at any moment; with `resume` it goes on from its last checkpoint and ends with the same
-    weights.
+    examples: defects to learn from beside the drawn ones and those of the dataset's own training split,
+    real or generated; all with masks. No photo of the test split is opened. A budget of seconds counts
+    from this call. The run can be killed at any moment; with `resume` it goes on from its last
+    checkpoint and ends with the same weights.
 
     Raises:
         DatasetError: there are fewer than four good training photos.
@@ -191,17 +208,23 @@ def train(
     with processes.main_process_first():  # the others find the split that the first has written
         mine = processes.is_main_process
         kin = dict(zip(dataset.train, families(dataset.train, config.data.size), strict=True))
-        split = _prepare_folder(dataset, config, folder, kin, resume=resume or not mine)
+        shown = checked([*dataset.train_defects, *examples])
+        split = prepare_folder(dataset, config, folder, kin, shown, resume=resume or not mine)
     config = config.model_copy(update={"synthesis": settled(config.synthesis, split.train)})
     photos = Photos(split.train, config, [kin[record] for record in split.train])
     photos.warm()
     config = _with_turns(config, photos)
     held_out = Photos(split.validation, config, [kin[record] for record in split.validation])
-    task = InspectorTask(config, photos, held_out, device)
+    learnt, kept = (
+        Examples(part, config) if part else None
+        for part in divided(shown, split, kin, config.training.seed)
+    )
+    task = InspectorTask(config, photos, held_out, device, learnt, kept)
     run = Run(task, _left(plan, begun), folder, cpu=task.device.type == "cpu")
     outcome = run.fit(resume=resume)
     weights = task.settle({n.removeprefix("inspector."): v for n, v in outcome.weights.items()})
     facts = _facts(config, split, outcome, plan)
+    facts["examples"] = 0 if learnt is None else len(learnt)
     detector = calibrated(config, weights, split, facts, device)
     detector = remembering(detector, weights, [photos, held_out], device)
     if run.accelerator.is_main_process:
@@ -266,59 +289,6 @@ def remembering(
         device=device,
         precision=detector.precision,
     )
-
-
-def _prepare_folder(
-    dataset: Dataset,
-    config: InspectorConfig,
-    folder: Path,
-    kin: Mapping[Record, int],
-    *,
-    resume: bool,
-) -> Split:
-    """Write, or on resuming check, the run's settings and its split; return the split.
-
-    Raises:
-        DatasetError: there are fewer than four good training photos.
-        ArtifactError: the folder holds another run.
-    """
-    path = folder / SPLIT
-    if resume and path.is_file():
-        if parse(read_yaml(folder / CONFIG)) != config:
-            raise ArtifactError(
-                f"{folder} was started with other settings than these",
-                hint=f"compare with {folder / CONFIG}, or choose another folder",
-            )
-        return read_split(path, dataset.root)
-    if path.exists():
-        raise ArtifactError(
-            f"{folder} holds a run already", hint="add --resume, or choose another folder"
-        )
-    if len(dataset.train) < _AT_LEAST:
-        raise DatasetError(
-            f"{dataset.root} has {len(dataset.train)} good training photos, expected at least "
-            f"{_AT_LEAST}",
-            hint="20 give a first impression, 100 a usable threshold",
-        )
-    at_least = min(config.data.holdout_at_least, len(dataset.train) // 4)
-    seed, share = config.training.seed, config.data.holdout
-    numbers = [kin[record] for record in dataset.train]
-    split = hold_out(dataset.train, seed=seed, fraction=share, at_least=at_least, families=numbers)
-    if 2 * len(split.validation) < at_least:
-        runtime.logger.warning(
-            "the good photos are too much alike to keep some apart that training has not nearly seen: "
-            "expect more false alarms than the threshold promises"
-        )
-        split = hold_out(dataset.train, seed=seed, fraction=share, at_least=at_least)
-    if not split.validation:
-        raise DatasetError(
-            f"the good training photos of {dataset.root} are copies of so few that none can be kept",
-            hint="add photos of other pieces; `blemish check` lists the copies",
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_yaml(folder / CONFIG, config)
-    write_split(path, split, dataset.root)
-    return split
 
 
 def _facts(config: InspectorConfig, split: Split, outcome: Outcome, plan: Plan) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from blemish.generation.crops import paste, window_around
 from blemish.generation.goods import Goods
 from blemish.generation.manifest import Entry, Run
 from blemish.generation.output import Crew, Made, include_good, write_pairs
-from blemish.generation.placement import Placed, place, region_of_interest
+from blemish.generation.placement import Placed, Region, allowed, named_region, place, region_name
 from blemish.generation.quality import first_accepted
 from blemish.generation.repertoire import Repertoire
 from blemish.generation.warps import Jitter
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from blemish.generation.painter import Painter
     from blemish.synthesis import ProductKind
     from blemish.synthesis.arrays import Image, Mask
-
-Region = Path | Sequence[tuple[float, float]]
-"""Where defects may be: a mask file, or (x, y) corners in pixels."""
 
 Name = tuple[int, int, int]
 """What decides all that is drawn for a painting beside its type: seed, index, number of the attempt."""
@@ -203,7 +200,7 @@ class Generator:
         shelf, root = Goods(goods, self.kind), Path(out)
         processes = PartialState(cpu=self.painter.device.type == "cpu")
         crew = Crew(processes.process_index, processes.num_processes, processes.wait_for_everyone)
-        settings = self.settings if region is None else f"{self.settings}+{_named(region)}"
+        settings = self.settings if region is None else f"{self.settings}+{region_name(region)}"
         entries = write_pairs(
             root,
             counts,
@@ -251,7 +248,7 @@ class Generator:
             DatasetError: the entry is of another model or of other settings, or its photo has changed.
         """
         found = entry.parameters.get("region")
-        region = None if found is None else _parsed(found)
+        region = None if found is None else named_region(found)
         settings = self.settings if found is None else f"{self.settings}+{found}"
         if (entry.run.model, entry.run.settings) != (self.model, settings):
             raise DatasetError(
@@ -265,17 +262,15 @@ class Generator:
                 f"{source}, on which {entry.image} was painted, is gone or has changed",
                 hint="restore the good photo",
             )
-        photo = read_image(source)
-        name = (entry.run.seed, entry.index, int(entry.parameters["attempt"]))
-        product = self._product(photo)
-        return self._attempt(photo, source, product, region, entry.label, name).painting
+        photo, name = read_image(source), (entry.run.seed, entry.index, entry.parameters["attempt"])
+        return self._attempt(photo, source, self._product(photo), region, entry.label, name).painting
 
     def place(self, goods: Goods, label: str, name: Name, region: Region | None) -> Placed:
         """Return a mask of a type on one of the good photos."""
         photo = self._photo(goods, label, name)
         template = self._template(label, name)
-        allowed = _allowed(region, goods.photo(photo))
-        return self._placed(label, template, goods.product(photo), allowed, name)
+        within = allowed(region, goods.photo(photo))
+        return self._placed(label, template, goods.product(photo), within, name)
 
     def _attempt(
         self,
@@ -288,11 +283,11 @@ class Generator:
     ) -> _Attempt:
         """Return one painting on a photo."""
         template = self._template(label, name)
-        placed = self._placed(label, template, product, _allowed(region, photo), name)
+        placed = self._placed(label, template, product, allowed(region, photo), name)
         painting = self._painted(photo, placed.mask, label, template, name, placed.change.turn)
         facts = placed.summary() | {"attempt": name[2]}
         if region is not None:
-            facts["region"] = _named(region)
+            facts["region"] = region_name(region)
         return _Attempt(photo, source, painting, facts)
 
     def _photo(self, goods: Goods, label: str, name: Name) -> int:
@@ -353,17 +348,3 @@ class Generator:
 
     def _product(self, photo: Image) -> Mask:
         return foreground(photo) if self.kind == "object" else np.ones(photo.shape[:2], np.bool_)
-
-
-def _allowed(region: Region | None, photo: Image) -> Mask | None:
-    return None if region is None else region_of_interest(region, (photo.shape[0], photo.shape[1]))
-
-
-def _named(region: Region) -> str:
-    """Return a region in words that a manifest can hold."""
-    return str(region) if isinstance(region, Path) else json.dumps([list(corner) for corner in region])
-
-
-def _parsed(words: str) -> Region:
-    """Return the region of these words."""
-    return [(x, y) for x, y in json.loads(words)] if words.startswith("[[") else Path(words)

@@ -45,13 +45,15 @@ _LOOK_AT, _COMPARED, _SIDE = 12, 48, 256
 def few_shot(dataset: Dataset, shots: Shots = None) -> tuple[Record, ...]:
     """Return the defect photos to learn from, as training records: the lowest names of each type.
 
-    shots: so many of each type; `third` the first third of each, as the paper does; None all of them.
-    Photos without a mask, and generated ones, are left out.
+    Where the training split has defects, only these count; else those of the test split, which the
+    detector must then not be judged by. shots: so many of each type; `third` the first third of each,
+    as the paper does; None all of them. Photos without a mask, and generated ones, are left out.
 
     Raises:
         DatasetError: no photo of a defect has a mask.
     """
-    drawn = [r for r in dataset.defects if r.mask is not None and not r.synthetic]
+    some = dataset.train_defects or dataset.defects
+    drawn = [r for r in some if r.mask is not None and not r.synthetic]
     if not drawn:
         raise DatasetError(
             f"{dataset.root} has no photo of a defect with a mask",
@@ -61,8 +63,8 @@ def few_shot(dataset: Dataset, shots: Shots = None) -> tuple[Record, ...]:
         return first_third(drawn)[0]
     chosen = []
     for label in dataset.defect_types:
-        some = sorted((r for r in drawn if r.label == label), key=lambda r: natural_key(r.image.name))
-        chosen += [replace(record, split="train") for record in some[: shots or len(some)]]
+        ones = sorted((r for r in drawn if r.label == label), key=lambda r: natural_key(r.image.name))
+        chosen += [replace(record, split="train") for record in ones[: shots or len(ones)]]
     return tuple(chosen)
 
 

@@ -65,7 +65,9 @@ class Entry:
 
     def record(self, root: Path) -> Record:
         """Return where the pair lies, as readers will find it."""
-        return Record(root / self.image, self.label, "train", root / self.mask, synthetic=True)
+        return Record(
+            root / self.image, self.label, "train", root / self.mask, True, self.source_sha256
+        )
 
     def intact(self, root: Path) -> bool:
         """Return whether both files are there and are what was written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from blemish.errors import DatasetError
 from blemish.generation.habits import OVERLAP, Habit, in_box, lookup, some_pixels
 from blemish.generation.masks import Points, Side, Template, bounds, cleaned
 from blemish.generation.warps import Change, Jitter, Warp, change, render, turned_side
-from blemish.synthesis.arrays import Mask
+from blemish.synthesis.arrays import Image, Mask
+
+Region = Path | Sequence[tuple[float, float]]
+"""Where defects may be: a mask file, or (x, y) corners in pixels."""
 
 ATTEMPTS = 40
 MOST_STRETCH = 1.6
@@ -63,7 +67,7 @@ class Placed:
         }
 
 
-def region_of_interest(area: Path | Sequence[tuple[float, float]], shape: tuple[int, int]) -> Mask:
+def region_of_interest(area: Region, shape: tuple[int, int]) -> Mask:
     """Return where defects may be: bool (H, W), from a mask image or the corners of a polygon.
 
     area: a mask file of the photos' size, or (x, y) corners in pixels from the top left of the photo.
@@ -88,6 +92,21 @@ def region_of_interest(area: Path | Sequence[tuple[float, float]], shape: tuple[
             hint="give corners as (x, y) in pixels of the photo, or a mask with white inside",
         )
     return region
+
+
+def allowed(region: Region | None, photo: Image) -> Mask | None:
+    """Return `region_of_interest` on a photo; None where there is no region."""
+    return None if region is None else region_of_interest(region, (photo.shape[0], photo.shape[1]))
+
+
+def region_name(region: Region) -> str:
+    """Return a region in words that a manifest can hold."""
+    return str(region) if isinstance(region, Path) else json.dumps([list(corner) for corner in region])
+
+
+def named_region(words: str) -> Region:
+    """Return the region of these words, the inverse of `region_name`."""
+    return [(x, y) for x, y in json.loads(words)] if words.startswith("[[") else Path(words)
 
 
 def suited(template: Template, shapes: Sequence[tuple[int, int]]) -> list[int]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from blemish.data import natural_key, write_png
 from blemish.errors import ConfigError
-from blemish.generation.generator import Generator, Region
+from blemish.generation.generator import Generator
 from blemish.generation.goods import Goods
 from blemish.generation.masks import cleaned
+from blemish.generation.placement import Region
 from blemish.records import Record
 from blemish.synthesis.arrays import Mask
 

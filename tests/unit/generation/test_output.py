@@ -77,7 +77,9 @@ def test_readers_take_the_pairs_for_synthetic_defects_to_learn_from(tmp_path, ma
     entries = write_pairs(tmp_path / "out", COUNTS, make, RUN)
     dataset = read_dataset(tmp_path / "out")
     assert dataset.layout == "manifest"
-    assert set(dataset.train_defects) == {entry.record(tmp_path / "out") for entry in entries}
+    passed = {entry.record(tmp_path / "out") for entry in entries if entry.accepted}
+    assert set(dataset.train_defects) == passed
+    assert len(passed) == 3
     assert all(record.synthetic for record in dataset.records)
     assert not dataset.test
 
@@ -103,7 +105,7 @@ def test_with_good_photos_the_folder_is_a_whole_dataset(tmp_path, make):
     include_good(root, goods)
     dataset = read_dataset(root)
     assert len(dataset.train) == 10
-    assert len(dataset.train_defects) == 5
+    assert len(dataset.train_defects) == 3  # two of five did not pass the gate
     assert check(root).ok, check(root).problems
     before = contents(root)
     include_good(root, goods)

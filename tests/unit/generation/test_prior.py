@@ -73,6 +73,7 @@ def test_a_run_leaves_a_backbone_that_opens_and_the_networks_that_speak_its_lang
     noisy = torch.randn(1, opened.channels, 16, 16, generator=generator(0, "noisy"))
     context = opened.context(torch.ones(1, 2, 8), 1)
     step = torch.tensor([500])
+    task.objective.backbone.network.half().float()  # as it is kept
     mine = task.objective.backbone.predict_noise(noisy, step, context)
     torch.testing.assert_close(opened.predict_noise(noisy, step, context), mine)
     names = {name.split(".")[0] for name in load_file(tmp_path / "prior" / READERS)}

@@ -1,0 +1,89 @@
+"""The folder of a training run: its settings, and who learns and who is held out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from blemish import runtime
+from blemish.config import InspectorConfig, parse, read_yaml, write_yaml
+from blemish.data import Dataset, Split, hold_out, read_split, write_split
+from blemish.detection.examples import digest
+from blemish.errors import ArtifactError, DatasetError
+from blemish.records import Record
+from blemish.runtime import write_json
+
+CONFIG, SPLIT, EXAMPLES = "config.yaml", "split.json", "examples.json"
+_AT_LEAST = 4
+
+
+def prepare_folder(
+    dataset: Dataset,
+    config: InspectorConfig,
+    folder: Path,
+    kin: Mapping[Record, int],
+    examples: Sequence[Record],
+    *,
+    resume: bool,
+) -> Split:
+    """Write, or on resuming check, the run's settings and its split; return the split.
+
+    Raises:
+        DatasetError: there are fewer than four good training photos.
+        ArtifactError: the folder holds another run.
+    """
+    path = folder / SPLIT
+    if resume and path.is_file():
+        if parse(read_yaml(folder / CONFIG)) != config:
+            raise ArtifactError(
+                f"{folder} was started with other settings than these",
+                hint=f"compare with {folder / CONFIG}, or choose another folder",
+            )
+        _same_examples(folder, examples)
+        return read_split(path, dataset.root)
+    if path.exists():
+        raise ArtifactError(
+            f"{folder} holds a run already", hint="add --resume, or choose another folder"
+        )
+    if len(dataset.train) < _AT_LEAST:
+        raise DatasetError(
+            f"{dataset.root} has {len(dataset.train)} good training photos, expected at least "
+            f"{_AT_LEAST}",
+            hint="20 give a first impression, 100 a usable threshold",
+        )
+    at_least = min(config.data.holdout_at_least, len(dataset.train) // 4)
+    seed, share = config.training.seed, config.data.holdout
+    numbers = [kin[record] for record in dataset.train]
+    split = hold_out(dataset.train, seed=seed, fraction=share, at_least=at_least, families=numbers)
+    if 2 * len(split.validation) < at_least:
+        runtime.logger.warning(
+            "the good photos are too much alike to keep some apart that training has not nearly seen: "
+            "expect more false alarms than the threshold promises"
+        )
+        split = hold_out(dataset.train, seed=seed, fraction=share, at_least=at_least)
+    if not split.validation:
+        raise DatasetError(
+            f"the good training photos of {dataset.root} are copies of so few that none can be kept",
+            hint="add photos of other pieces; `blemish check` lists the copies",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_yaml(folder / CONFIG, config)
+    write_json(folder / EXAMPLES, {"digest": digest(examples)})
+    write_split(path, split, dataset.root)
+    return split
+
+
+def _same_examples(folder: Path, examples: Sequence[Record]) -> None:
+    """Stop where a resumed run would see other example defects than before.
+
+    Raises:
+        ArtifactError: they are not the same photos.
+    """
+    path = folder / EXAMPLES
+    before = json.loads(path.read_text(encoding="utf-8"))["digest"] if path.is_file() else None
+    if before != digest(examples):
+        raise ArtifactError(
+            f"{folder} was started with other example defects than these",
+            hint="give the same folders of examples, unchanged, or choose another folder",
+        )
