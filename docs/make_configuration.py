@@ -36,8 +36,9 @@ Values are written as in YAML; **bold** ones differ from `paper`.
 GENERATOR = """\
 # Configuration of a generator
 
-`blemish learn` takes `--config` and `--set` too; in Python, `GeneratorConfig` has the same sections. What
-`masks`, `painting` and `quality` say can be changed afterwards: `blemish generate ... --set painting.steps=20`.
+`blemish learn` takes `--config` and `--set` too; in Python, `GeneratorConfig` has the same sections.
+What `masks`, `painting` and `quality` say can be changed afterwards:
+`blemish generate ... --set painting.steps=20`.
 """
 BOUNDS = {
     "minimum": "≥ {}",

@@ -1,10 +1,12 @@
 """How good a detector is, counted exactly: ranking (AUROC, AP, F1-max), regions (PRO), intervals.
 
+How real and how varied generated pictures are stands beside it (`fidelity`).
 Every number is taken over all thresholds, ties included, and equals scikit-learn's where that has
 one; nothing is binned. Scores are higher where more anomalous. A metric that its data cannot define
 (one class only, no region) is NaN, which a JSON writer has to print as `null`.
 """
 
+from blemish.metrics.fidelity import intra_cluster_distance, kernel_distance, separability
 from blemish.metrics.pixels import PixelScores
 from blemish.metrics.ranking import (
     Curve,
@@ -30,9 +32,12 @@ __all__ = [
     "average_precision",
     "bootstrap",
     "f1_max",
+    "intra_cluster_distance",
+    "kernel_distance",
     "precision_recall_curve",
     "pro",
     "pro_curve",
     "roc_curve",
+    "separability",
     "wilson",
 ]
