@@ -21,10 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from blemish.data import first_third, read_dataset, read_sample
+from blemish.data import first_third, read_dataset, read_sample, shrink_mask
 from blemish.generation import Generator, read_manifest, window_around
 from blemish.generation.masks import bounds
-from blemish.generation.measures import masked_features
 from blemish.generation.quality import encoder_features
 from blemish.metrics import intra_cluster_distance, kernel_distance, separability
 from blemish.networks import LiteEncoder
@@ -40,6 +39,12 @@ def squares(pairs: Sequence[Pair]) -> list[Pair]:
     """Return the squares around the defects, as the network sees them, with their masks."""
     windows = [window_around(mask, SIDE) for _, mask in pairs]
     return [(w.cut(p), w.cut_mask(m)) for w, (p, m) in zip(windows, pairs, strict=True)]
+
+
+def pooled(maps: Sequence[np.ndarray], mask: np.ndarray) -> np.ndarray:
+    """Return the mean of each channel under the mask; channels have variance 1 on the read defects."""
+    cells = [shrink_mask(mask, *level.shape[1:]) for level in maps]
+    return np.concatenate([level[:, c].mean(1) for level, c in zip(maps, cells, strict=True)])
 
 
 def crop_and_paste(real: Sequence[Pair], good: np.ndarray, rng: np.random.Generator) -> Pair:
@@ -124,7 +129,7 @@ def main() -> None:
     lpips = None if options.lpips is None else Lpips(options.lpips)
 
     def vectors(pairs: Sequence[Pair]) -> np.ndarray:
-        return np.stack([masked_features(features(image), mask) for image, mask in squares(pairs)])
+        return np.stack([pooled(features(image), mask) for image, mask in squares(pairs)])
 
     def baseline(label: str, count: int, make: Callable[[np.ndarray, np.random.Generator], Pair]):
         pairs = []

@@ -7,8 +7,6 @@ The more noise, the larger the neighbourhood that has a say; so the patches shri
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,25 +15,27 @@ _QUERIES = 2048
 """How many cells are compared with all patches at a time, so that memory stays small."""
 
 
-class Patches(NamedTuple):
+class Patches:
     """What is known: the surroundings of N cells, and what is in the middle of each.
 
-    looks: (N, D), the patches; traits: (N, K), facts that are known without noise, scaled so that a
-    difference of 1 counts as one standard deviation; centres: (N, C).
+    looks: (N, C, A), the patches of A cells; traits: (N, K), facts that are known without noise, scaled
+    so that a difference of 1 counts as one standard deviation; centres: (N, C).
     """
 
-    looks: Tensor
-    traits: Tensor
-    centres: Tensor
+    def __init__(self, looks: Tensor, traits: Tensor, centres: Tensor) -> None:
+        powers = looks.square().sum(1)
+        self.flat = torch.cat([looks.flatten(1), powers, traits], dim=1).T.contiguous()
+        self.constant = traits.square().sum(1) / 2
+        self.centres = centres
 
 
 def surroundings(picture: Tensor, side: int) -> Tensor:
-    """Return the square of `side` cells around every cell, (H W, C side^2); mirrored at the border.
+    """Return the square of `side` cells around every cell, (H W, C, side^2); mirrored at the border.
 
     picture: (1, C, H, W), each side longer than half a patch; side: odd.
     """
     padded = F.pad(picture, (side // 2,) * 4, mode="reflect")
-    return F.unfold(padded, side)[0].T
+    return F.unfold(padded, side)[0].T.reshape(-1, picture.shape[1], side**2)
 
 
 def patch_posterior(
@@ -43,21 +43,19 @@ def patch_posterior(
 ) -> Tensor:
     """Return the expected clean value of each cell, (M, C) (Kamb and Ganguli 2024, the local case).
 
-        log w_i = -1/2 sum_d p_d (q_d - P_id)^2 - 1/2 |e - E_i|^2 + const,   x = sum_i w_i c_i
+        log w_i = -1/2 sum_a p_a sum_c (q_ca - P_ica)^2 - 1/2 |e - E_i|^2 + const,   x = sum_i w_i c_i
 
-    looks: (M, D), what is seen around each cell, free of the signal's factor sqrt(alpha_bar);
-    precision: (M, D), 1 / variance of each number in it; traits: (M, K), as in `known`. mode: the value
+    looks: (M, C, A), what is seen around each cell, free of the signal's factor sqrt(alpha_bar);
+    precision: (M, A), 1 / variance of each cell of it; traits: (M, K), as in `known`. mode: the value
     of the likeliest patch in place of the mean: where hardly any noise is left, a mean of several would
     only blur. With one patch that is what comes back.
     """
-    flat = torch.cat([known.looks, known.looks.square(), known.traits], dim=1).T.contiguous()
-    constant = known.traits.square().sum(1) / 2
     found = []
     for start in range(0, len(looks), _QUERIES):
         part = slice(start, start + _QUERIES)
         weight = precision[part]
-        query = torch.cat([weight * looks[part], -weight / 2, traits[part]], dim=1)
-        scores = query @ flat - constant
+        seen = (weight[:, None] * looks[part]).flatten(1)
+        scores = torch.cat([seen, -weight / 2, traits[part]], dim=1) @ known.flat - known.constant
         if mode:
             found.append(known.centres[scores.argmax(1)])
         else:

@@ -95,15 +95,23 @@ class Patchwork:
         exemplars: of one type; spread: deviation of the product's pixels, 1 = white; turn: how the
         mask was turned, and the exemplars with it.
         """
-        self.spread = spread
-        self.clean = _picture(photo)
-        self.mask = torch.from_numpy(mask.astype(np.float32))[None, None]
-        self.depth = _depth(mask)
-        self.level = _level(self.clean, mask)
+        self.spread, self.whole = spread, _picture(photo)
+        self.box = _box(mask)
+        rows, columns = self.box
+        self.clean = self.whole[..., rows, columns]
+        near = mask[rows, columns]
+        self.mask = torch.from_numpy(near.astype(np.float32))[None, None]
+        self.depth = _depth(mask)[..., rows, columns]
+        self.level = _level(self.whole, mask)
         views = [_view(exemplar, scale, turn) for exemplar in exemplars]
         cuts = [(self._relit(image, seen), seen) for image, seen in views]
+        # Three equal channels say what one of a third of their noise says.
+        self.grey = all(_is_grey(picture) for picture in (self.whole, *(image for image, _ in views)))
         # Drawn now and in a fixed order: which scales are asked for must not change what they hold.
-        self._known = {one: _known(cuts, one, rng) for one in SCALES}
+        self._known = {
+            one: _known([(self._evidence(image), seen) for image, seen in cuts], one, rng)
+            for one in SCALES
+        }
 
     def expected_clean(self, seen: Tensor, sigma: float) -> Tensor:
         """Return what a noisy square should be, (1, 3, S, S), 1 = white; outside the mask the photo.
@@ -111,14 +119,16 @@ class Patchwork:
         seen: (1, 3, S, S), x_t / sqrt(alpha_bar) in pixels: the clean picture and noise of deviation
         `sigma`, in units of `spread`.
         """
+        rows, columns = self.box
         scale = next(one for one in SCALES if sigma >= one.above)
-        cells = F.avg_pool2d(self._standard(torch.where(self.mask > 0, seen, self.clean)), scale.cell)
+        around = torch.where(self.mask > 0, seen[..., rows, columns], self.clean)
+        cells = F.avg_pool2d(self._evidence(self._standard(around)), scale.cell)
         share = F.avg_pool2d(self.mask, scale.cell)
-        variance = sigma**2 * share / scale.cell**2 + TOLERANCE**2
+        precision = (3 if self.grey else 1) / (sigma**2 * share / scale.cell**2 + TOLERANCE**2)
         inside = share.flatten() > 0
         found = patch_posterior(
             surroundings(cells, scale.side)[inside],
-            surroundings((1 / variance).expand_as(cells), scale.side)[inside],
+            surroundings(precision, scale.side)[inside, 0],
             _traits(share, F.avg_pool2d(self.depth, scale.cell), scale.side)[inside],
             self._known[scale],
             mode=scale.cell == 1,
@@ -128,7 +138,15 @@ class Patchwork:
         fine = values.view_as(cells)
         if scale.cell > 1:
             fine = F.interpolate(fine, scale_factor=scale.cell, mode="bilinear", align_corners=False)
-        return torch.where(self.mask > 0, fine * self.spread + self.level, self.clean)
+        clean = self.whole.clone()
+        clean[..., rows, columns] = torch.where(
+            self.mask > 0, fine * self.spread + self.level, self.clean
+        )
+        return clean
+
+    def _evidence(self, picture: Tensor) -> Tensor:
+        """Return the channels that tell something: one of a grey picture."""
+        return picture.mean(1, keepdim=True) if self.grey else picture
 
     def _standard(self, picture: Tensor) -> Tensor:
         """Return pixels relative to those beside the defect, in units of `spread`."""
@@ -151,7 +169,7 @@ class Patchwork:
 
 def _known(cuts: Sequence[tuple[Tensor, Mask]], scale: Scale, rng: np.random.Generator) -> Patches:
     """Return the patches of a scale in all exemplars, around cells of their defects."""
-    parts = []
+    looks, traits, centres = [], [], []
     for image, mask in cuts:
         cover = torch.from_numpy(mask.astype(np.float32))[None, None]
         depth = _depth(mask)
@@ -160,23 +178,20 @@ def _known(cuts: Sequence[tuple[Tensor, Mask]], scale: Scale, rng: np.random.Gen
             planes = [plane[..., start:, start:] for plane in (image, cover, depth)]
             cells, share, deep = (F.avg_pool2d(plane, scale.cell) for plane in planes)
             inside = share.flatten() > 0
-            parts.append(
-                Patches(
-                    surroundings(cells, scale.side)[inside],
-                    _traits(share, deep, scale.side)[inside],
-                    cells.flatten(2)[0].T[inside],
-                )
-            )
-    whole = Patches(*(torch.cat(same) for same in zip(*parts, strict=True)))
-    if len(whole.looks) <= _MOST:
-        return whole
-    chosen = torch.from_numpy(np.sort(rng.choice(len(whole.looks), _MOST, replace=False)))
-    return Patches(*(values[chosen] for values in whole))
+            looks.append(surroundings(cells, scale.side)[inside])
+            traits.append(_traits(share, deep, scale.side)[inside])
+            centres.append(cells.flatten(2)[0].T[inside])
+    parts = [torch.cat(some) for some in (looks, traits, centres)]
+    count = len(parts[0])
+    if count > _MOST:
+        chosen = torch.from_numpy(np.sort(rng.choice(count, _MOST, replace=False)))
+        parts = [part[chosen] for part in parts]
+    return Patches(*parts)
 
 
 def _traits(share: Tensor, depth: Tensor, side: int) -> Tensor:
     """Return what the outline says about each cell, in units of `SHAPE`."""
-    outline = surroundings(share, side) / SHAPE
+    outline = surroundings(share, side)[:, 0] / SHAPE
     return torch.cat([outline, depth.flatten()[:, None] * math.sqrt(side) / SHAPE], dim=1)
 
 
@@ -208,6 +223,28 @@ def _cut(exemplar: Exemplar, shrink: float) -> tuple[Image, Mask]:
         return image, seen
     small = Pillow.fromarray(image).resize((width, height), Pillow.Resampling.BOX)
     return np.asarray(small), shrink_mask(seen, height, width)
+
+
+def _box(mask: Mask) -> tuple[slice, slice]:
+    """Return the rows and columns that matter to a mask: its box and more than a patch around it.
+
+    On the grid of the largest cells, so that cells are the same as of the whole square.
+    """
+    grid = SCALES[0].cell
+    first, last = bounds(mask)
+    rows, columns = (
+        slice(
+            max(int(low) - _MARGIN, 0) // grid * grid,
+            min(-(-(int(high) + _MARGIN) // grid) * grid, length),
+        )
+        for low, high, length in zip(first, last, mask.shape, strict=True)
+    )
+    return rows, columns
+
+
+def _is_grey(picture: Tensor) -> bool:
+    """Return whether all channels of (1, 3, H, W) are the same."""
+    return bool((picture == picture[:, :1]).all())
 
 
 def _picture(photo: Image) -> Tensor:

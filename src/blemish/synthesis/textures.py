@@ -114,8 +114,9 @@ def random_window(texture: Image, height: int, width: int, rng: np.random.Genera
         texture = texture[:, ::-1]
     room = min(texture.shape[0] / height, texture.shape[1] / width)
     scale = rng.uniform(min(1.0, room), room)
-    top = rng.uniform(0, texture.shape[0] - height * scale)
-    left = rng.uniform(0, texture.shape[1] - width * scale)
+    # The side that fits exactly may come out a rounding error too long.
+    top = rng.uniform(0, max(0.0, texture.shape[0] - height * scale))
+    left = rng.uniform(0, max(0.0, texture.shape[1] - width * scale))
     first_row, first_column = int(top), int(left)
     window = texture[
         first_row : first_row + max(int(height * scale), 1),
