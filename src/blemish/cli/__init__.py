@@ -93,10 +93,13 @@ def parser() -> argparse.ArgumentParser:
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=text, parents=[common])
 
-    demo = verb("demo", "Draw a toy factory, check it, train on it, evaluate: the whole story.")
+    demo = verb(
+        "demo",
+        "Draw a toy factory, learn its defects, generate more, train, evaluate: the whole story.",
+    )
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder (default: demo)")
     demo.add_argument(
-        "--budget", type=duration, default=150.0, help="training time a product (default: 150s)"
+        "--budget", type=duration, default=90.0, help="training time a detector (default: 90s)"
     )
     _machine(demo)
 

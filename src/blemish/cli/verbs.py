@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from blemish import config
 from blemish.cli.output import emit
-from blemish.data import Dataset, read_dataset
+from blemish.data import Dataset, read_dataset, write_png
 from blemish.data import check as check_dataset
 from blemish.deploy import examine, find_photos, inspect_files, write_overlay
 from blemish.detection import Detector
@@ -19,11 +21,15 @@ from blemish.errors import DatasetError
 from blemish.experiments import evaluate as evaluate_detector
 from blemish.experiments import write_report
 from blemish.experiments.demo import draw_factory
+from blemish.experiments.story import chapter, write_story
+from blemish.generation import Generator, comparison, learn
+from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
 from blemish.runtime import logger, write_json
 from blemish.training import Plan
 
 DEFAULT_BUDGET = 1800.0
+DEMO_PAIRS = 40
 _STEM = 40  # letters kept of a long name: with four bytes each they still make a file name
 
 
@@ -110,27 +116,64 @@ def evaluate(options: argparse.Namespace) -> int:
     detector = Detector.load(options.detector, device=options.device, precision=options.precision)
     out = options.out or options.detector.parent / "evaluation"
     dataset = read_dataset(options.data, masks=options.masks)
-    _evaluate(detector, dataset, out, options.batch)
+    emit(_evaluate(detector, dataset, out, options.batch))
     return 0
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Draw, check, train, evaluate; say where the reports are."""
-    reports = []
+    """Draw a factory; learn, generate, train without and with what was generated; tell the story."""
+    chapters = []
     for root in draw_factory(options.out / "factory"):
         if not check_dataset(root).ok:
             logger.error("the drawn factory in %s is damaged: remove it and start again", root)
             return 2
         dataset, run = read_dataset(root), options.out / "runs" / root.name
-        settings = config.preset("fast", {"training": {"precision": options.precision}})
-        plan = _planned(settings, seconds=options.budget)
-        logger.info("training on %s for %.0f s", root.name, options.budget)
-        resume = (run / "split.json").exists()
-        detector = train_detector(dataset, settings, run, plan, device=options.device, resume=resume)
-        _evaluate(detector, dataset, run / "evaluation", batch=8)
-        reports.append(run / "evaluation" / "report.html")
-    logger.info("open %s", "\n     ".join(str(report.resolve()) for report in reports))
+        pairs = _generated(dataset, run, options.device)
+        sections: dict[str, dict[str, Any]] = {}
+        for name in ("without", "with"):
+            examples = pairs if name == "with" else ()
+            figures = _trained(dataset, examples, run / name, options)
+            emit({"data": str(root), "generated_defects": len(examples), **figures})
+            sections[name] = figures
+        chapters.append(chapter(root.name, run, sections))
+    story = options.out / "story.html"
+    write_story(story, chapters)
+    logger.info("open %s", story.resolve())
     return 0
+
+
+def _generated(dataset: Dataset, run: Path, device: str) -> tuple[Record, ...]:
+    """Return pairs of every type of the dataset's few defects that passed the gate."""
+    folder, pairs = run / "generator", run / "generated"
+    if (folder / "generator").is_dir():
+        generator = Generator.load(folder / "generator", device=device)
+    else:
+        generator = learn(dataset, GeneratorConfig(), folder, device=device, resume=True)
+    counts = dict.fromkeys(generator.types, DEMO_PAIRS)
+    logger.info("painting %d defects of %s", sum(counts.values()), dataset.root.name)
+    entries = generator.generate(dataset.train, counts, pairs)
+    for label in generator.types:
+        some = [entry for entry in entries if entry.label == label]
+        real = generator.repertoire.real(label)
+        write_png(run / "sheets" / f"{label}.png", comparison(pairs, some, real, 4))
+    return read_dataset(pairs).train_defects
+
+
+def _trained(
+    dataset: Dataset, examples: Sequence[Record], run: Path, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Return the figures of a detector trained with or without examples, reported in its folder."""
+    share = 0.5 if examples else 0.0
+    dials = {"synthesis": {"examples_share": share}, "training": {"precision": options.precision}}
+    settings = config.preset("fast", dials)
+    plan = _planned(settings, seconds=options.budget)
+    words = f"with {len(examples)} generated defects" if examples else "with drawn defects only"
+    logger.info("training on %s %s for %.0f s", dataset.root.name, words, options.budget)
+    resume = (run / "split.json").exists()
+    detector = train_detector(
+        dataset, settings, run, plan, device=options.device, resume=resume, examples=examples
+    )
+    return _evaluate(detector, dataset, run / "evaluation", batch=8)
 
 
 def doctor(_: argparse.Namespace) -> int:
@@ -139,12 +182,13 @@ def doctor(_: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(detector: Detector, dataset: Dataset, out: Path, batch: int) -> None:
+def _evaluate(detector: Detector, dataset: Dataset, out: Path, batch: int) -> dict[str, Any]:
+    """Write metrics and report; return what to print."""
     command = shlex.join(["blemish", *sys.argv[1:]])
     figures, report = evaluate_detector(detector, dataset, command=command, batch_size=batch)
     write_json(out / "metrics.json", figures)
     write_report(out / "report.html", report)
-    emit({"data": str(dataset.root), "report": str(out / "report.html"), **figures["metrics"]})
+    return {"data": str(dataset.root), "report": str(out / "report.html"), **figures["metrics"]}
 
 
 def _settings(options: argparse.Namespace) -> config.InspectorConfig:

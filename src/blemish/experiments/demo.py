@@ -13,15 +13,16 @@ from blemish.runtime import numpy_generator, write_json
 from blemish.synthesis import DEFECTS, PRODUCTS, draw_defect, draw_good
 from blemish.version import __version__
 
-TRAIN_GOOD, TEST_GOOD, TEST_DEFECTS = 130, 40, 10
+TRAIN_GOOD, FEW, TEST_GOOD, TEST_DEFECTS = 130, 4, 40, 10
 _DONE = "factory.json"
 
 
 def draw_factory(folder: Path, *, seed: int = 0, size: int = 256) -> list[Path]:
     """Return the product folders of a toy factory, drawn into `folder` in MVTec layout.
 
-    Each product has 130 good photos to train on, 40 good ones and 10 of each defect type to test on.
-    A folder that is complete already is left as it is; one that was interrupted is drawn again.
+    Each product has 130 good photos and 4 of each defect type to learn from, 40 good ones and 10 of
+    each type to test on. A folder that is complete already is left as it is; one that was interrupted
+    is drawn again.
     """
     facts = {"blemish": __version__, "seed": seed, "size": size}
     products = [folder / product for product in PRODUCTS]
@@ -30,7 +31,9 @@ def draw_factory(folder: Path, *, seed: int = 0, size: int = 256) -> list[Path]:
             continue
         for split, label, index in tqdm(list(_photos(product)), desc=product, disable=None):
             rng = numpy_generator(seed, product, split, label, index)
-            stem = f"{index:03d}"
+            # Masks of both splits share a folder, and so their photos may not share names.
+            few = split == "train" and label != GOOD
+            stem = f"few_{index:03d}" if few else f"{index:03d}"
             if label == GOOD:
                 write_sample(root, label, stem, draw_good(product, size, rng), split=split)
             else:
@@ -45,4 +48,5 @@ def _photos(product: str) -> Iterator[tuple[str, str, int]]:
     yield from (("train", GOOD, index) for index in range(TRAIN_GOOD))
     yield from (("test", GOOD, index) for index in range(TEST_GOOD))
     for defect in DEFECTS[product]:
+        yield from (("train", defect, index) for index in range(FEW))
         yield from (("test", defect, index) for index in range(TEST_DEFECTS))
