@@ -24,6 +24,7 @@ from blemish.generation.crops import window_around
 from blemish.generation.embedding import Embedding
 from blemish.generation.exemplars import Exemplar
 from blemish.generation.generator import Generator
+from blemish.generation.goods import Goods
 from blemish.generation.inversion import Inversion, InversionSettings
 from blemish.generation.masks import Template
 from blemish.generation.prior import READERS, described
@@ -39,7 +40,7 @@ from blemish.version import __version__
 
 CONFIG, GENERATOR = "generator.yaml", "generator"
 Shots = int | Literal["third"] | None
-_LOOK_AT, _COMPARED, _SIDE = 12, 48, 256
+_LOOK_AT, _COMPARED, _SIDE, _TRIED = 12, 48, 256, 6
 
 
 def few_shot(dataset: Dataset, shots: Shots = None) -> tuple[Record, ...]:
@@ -122,9 +123,25 @@ def learn(
         embedding, facts["defects"] = run("defects", left, folder)
         if config.learning.masks:
             embedding, facts["masks"] = run("masks", left, folder / "masks")
+        if config.painting.reweighting == "auto":
+            save_parts(folder / GENERATOR, config, exemplars, backbone, embedding, facts)
+            draft = Generator.load(folder / GENERATOR, device=device)
+            facts["unfilled"] = _unfilled(draft, Goods(goods, draft.kind))
     facts["seconds"] = round(time.monotonic() - begun, 1)
     save_parts(folder / GENERATOR, config, exemplars, backbone, embedding, facts)
     return Generator.load(folder / GENERATOR, device=device)
+
+
+def _unfilled(generator: Generator, goods: Goods) -> list[str]:
+    """Return the types whose masks the network leaves emptier than any real defect's is, by half."""
+    plain = generator.with_settings({"painting": {"reweighting": "off"}, "quality": {"attempts": 1}})
+    found = []
+    for label in generator.types:
+        made = [plain.make(goods, label, index) for index in range(_TRIED)]
+        fill = np.median([one.verdict.scores.fill for one in made])
+        if fill < generator.repertoire.gate(label).least_fill:
+            found.append(label)
+    return found
 
 
 def _settled(config: GeneratorConfig, goods: Sequence[Record]) -> GeneratorConfig:

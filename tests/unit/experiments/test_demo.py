@@ -12,7 +12,7 @@ from blemish.synthesis import DEFECTS, PRODUCTS
 
 @pytest.fixture(autouse=True)
 def few_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, count in (("TRAIN_GOOD", 10), ("TEST_GOOD", 2), ("TEST_DEFECTS", 1)):
+    for name, count in (("TRAIN_GOOD", 10), ("FEW", 2), ("TEST_GOOD", 2), ("TEST_DEFECTS", 1)):
         monkeypatch.setattr(demo, name, count)
 
 
@@ -30,6 +30,7 @@ def test_each_product_is_a_dataset_with_every_one_of_its_defects(tmp_path):
         assert len(dataset.train) == 10
         assert set(dataset.defect_types) == set(DEFECTS[root.name])
         assert all(record.mask is not None for record in dataset.defects)
+        assert len(dataset.train_defects) == 2 * len(DEFECTS[root.name])
 
 
 def test_a_factory_interrupted_while_drawn_ends_like_one_drawn_at_once(tmp_path):
