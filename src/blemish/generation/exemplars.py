@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -89,21 +89,22 @@ class Patchwork:
         spread: float,
         rng: np.random.Generator,
         turn: Turn | None = None,
+        where: torch.device | None = None,
     ) -> None:
         """`photo`, `mask`: the square to paint; `scale`: its pixels per pixel of the original photo.
 
         exemplars: of one type; spread: deviation of the product's pixels, 1 = white; turn: how the
-        mask was turned, and the exemplars with it.
+        mask was turned, and the exemplars with it; where: the device to work on, None for the CPU.
         """
-        self.spread, self.whole = spread, _picture(photo)
+        self.spread, self.whole = spread, _picture(photo).to(where)
         self.box = _box(mask)
         rows, columns = self.box
         self.clean = self.whole[..., rows, columns]
         near = mask[rows, columns]
-        self.mask = torch.from_numpy(near.astype(np.float32))[None, None]
-        self.depth = _depth(mask)[..., rows, columns]
+        self.mask = torch.from_numpy(near.astype(np.float32))[None, None].to(where)
+        self.depth = _depth(mask)[..., rows, columns].to(where)
         self.level = _level(self.whole, mask)
-        views = [_view(exemplar, scale, turn) for exemplar in exemplars]
+        views = [(p.to(where), seen) for p, seen in (_view(e, scale, turn) for e in exemplars)]
         cuts = [(self._relit(image, seen), seen) for image, seen in views]
         # Three equal channels say what one of a third of their noise says.
         self.grey = all(_is_grey(picture) for picture in (self.whole, *(image for image, _ in views)))
@@ -171,8 +172,8 @@ def _known(cuts: Sequence[tuple[Tensor, Mask]], scale: Scale, rng: np.random.Gen
     """Return the patches of a scale in all exemplars, around cells of their defects."""
     looks, traits, centres = [], [], []
     for image, mask in cuts:
-        cover = torch.from_numpy(mask.astype(np.float32))[None, None]
-        depth = _depth(mask)
+        cover = torch.from_numpy(mask.astype(np.float32))[None, None].to(image)
+        depth = _depth(mask).to(image)
         # A grid of cells may lie anywhere on the defect: two of its phases are kept.
         for start in {0, scale.cell // 2}:
             planes = [plane[..., start:, start:] for plane in (image, cover, depth)]
@@ -185,7 +186,7 @@ def _known(cuts: Sequence[tuple[Tensor, Mask]], scale: Scale, rng: np.random.Gen
     count = len(parts[0])
     if count > _MOST:
         chosen = torch.from_numpy(np.sort(rng.choice(count, _MOST, replace=False)))
-        parts = [part[chosen] for part in parts]
+        parts = [part[chosen.to(part.device)] for part in parts]
     return Patches(*parts)
 
 
@@ -204,7 +205,7 @@ def _view(exemplar: Exemplar, scale: float, turn: Turn | None) -> tuple[Tensor, 
     return _picture(image), np.ascontiguousarray(mask)
 
 
-@cache
+@lru_cache(512)
 def _cut(exemplar: Exemplar, shrink: float) -> tuple[Image, Mask]:
     """Return the defect and its surroundings, `shrink` times smaller than in the photo."""
     mask = exemplar.template.mask
@@ -263,7 +264,7 @@ def _level(picture: Tensor, mask: Mask) -> Tensor:
     """Return the mean colour beside a defect, (1, 3, 1, 1); of the whole where nothing is beside it."""
     beside = _beside(mask)
     where = torch.from_numpy(beside if beside.any() else np.ones_like(mask))
-    return picture[0][:, where].mean(1)[None, :, None, None]
+    return picture[0][:, where.to(picture.device)].mean(1)[None, :, None, None]
 
 
 def _beside(mask: Mask) -> Mask:

@@ -84,13 +84,12 @@ class Painter:
         photo: uint8 (S, S, 3); mask: bool (S, S); sources: real defects of the type; scale: pixels of
         the square per pixel of the photo that it is of; stream: the seed of all that is drawn.
         """
-        how = self.how
+        how, where = self.how, self.device
         patches = []
         if how.painter != "network":
             spread = float(cast(PixelCodec, self.backbone).spread)
             rng = numpy_generator(stream, "patches")
-            patches = [Patchwork(photo, mask, sources, scale, spread, rng, turn)]
-        where = self.device
+            patches = [Patchwork(photo, mask, sources, scale, spread, rng, turn, where)]
         covered = torch.from_numpy(mask.astype(np.float32))[None, None].to(where)
         tokens = None
         if how.painter != "patches":

@@ -169,9 +169,9 @@ def _by_patches(
     backbone: PixelCodec, patches: Sequence[Patchwork], noisy: Tensor, kept: Tensor, sigma: float
 ) -> Tensor:
     """Return the noise that the patches of real defects see in noisy latents, (B, C, h, w)."""
-    seen = backbone.pixels(noisy / kept.sqrt()).cpu()
+    seen = backbone.pixels(noisy / kept.sqrt())
     clean = [one.expected_clean(row[None], sigma) for one, row in zip(patches, seen, strict=True)]
-    return implied_noise(noisy, backbone.encode(torch.cat(clean).to(noisy.device)), kept)
+    return implied_noise(noisy, backbone.encode(torch.cat(clean)), kept)
 
 
 def _solver(how: Sampling, kept: Tensor) -> Solver:

@@ -112,7 +112,7 @@ def open_painting_backbone(
 ) -> PixelCodec | LatentBackbone:
     """Return what the settings paint with: the codec alone where patches do all the work."""
     if config.painting.painter == "patches":
-        return PixelCodec()
+        return PixelCodec().to(where)
     dtype = runtime.precision(precision or config.learning.precision, where)
     return open_backbone(config.learning.backbone, device=where, dtype=dtype)
 
