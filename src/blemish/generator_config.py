@@ -8,9 +8,6 @@ from pydantic import Field, model_validator
 
 from blemish.config import Count, Positive, Section, Share, Turn
 
-EMBEDDED = "embedded"
-"""The name of the backbone that the package brings along."""
-
 
 class ProductConfig(Section):
     """What is known about the product.
@@ -56,7 +53,7 @@ class LearningConfig(Section):
     quick. seed: decides every draw.
     """
 
-    backbone: str = EMBEDDED
+    backbone: str = "embedded"
     anomaly_tokens: Count = 8
     spatial_tokens: Count = 4
     encoder: Literal["small", "paper"] = "small"

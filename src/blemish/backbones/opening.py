@@ -14,6 +14,10 @@ from blemish.errors import DependencyError
 from blemish.runtime import logger
 
 SHELF = "BLEMISH_BACKBONES"
+EMBEDDED = "embedded"
+"""The name of the backbone that the package brings along."""
+
+_BROUGHT = Path(__file__).with_name("weights")
 
 
 class Published(NamedTuple):
@@ -47,8 +51,9 @@ def open_backbone(
 ) -> LatentBackbone:
     """Return a backbone, frozen, its weights on a device in a number format.
 
-    name: a folder; or a name or hub id, looked for in the folder that the environment variable
-    BLEMISH_BACKBONES names, then in the local Hugging Face cache, and with `download` on the hub.
+    name: `embedded` is the package's own; else a folder; or a name or hub id, looked for in the folder
+    that the environment variable BLEMISH_BACKBONES names, then in the local Hugging Face cache, and
+    with `download` on the hub.
 
     Raises:
         DependencyError: the weights, or the package that reads them, are not installed.
@@ -80,6 +85,8 @@ def find(name: str, *, download: bool = False) -> Path:
     Raises:
         DependencyError: it lies in none of the places where it is looked for.
     """
+    if name == EMBEDDED:
+        return _BROUGHT / EMBEDDED
     given = Path(name).expanduser()
     if given.is_dir():
         return given

@@ -30,7 +30,7 @@ from blemish.generation.masks import Template
 from blemish.generation.prior import READERS, described
 from blemish.generation.saving import open_painting_backbone, save_parts
 from blemish.generation.views import Subject
-from blemish.generator_config import EMBEDDED, GeneratorConfig
+from blemish.generator_config import GeneratorConfig
 from blemish.networks import LiteEncoder
 from blemish.networks.symmetry import symmetries
 from blemish.records import Record, Sample
@@ -212,7 +212,7 @@ def _embedding(
     }
     word = backbone.word("defect")
     readers = None
-    if learning.backbone == EMBEDDED or isinstance(backbone, Embedded):
+    if isinstance(backbone, Embedded):
         path = find(learning.backbone) / READERS
         readers = load_file(path) if path.is_file() else None
     embedding = Embedding.fresh(
