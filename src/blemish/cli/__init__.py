@@ -159,6 +159,7 @@ def parser() -> argparse.ArgumentParser:
     generate.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new dataset")
     generate.add_argument("--count", type=positive, default=100, help="pairs of each type (100)")
     generate.add_argument("--types", nargs="+", help="only these types")
+    generate.add_argument("--processes", type=positive, help="that paint (as many as cores)")
     generate.add_argument("--masks", type=Path, metavar="MASKS", help="your masks: MASKS/<type>/*.png")
     generate.add_argument("--formats", nargs="+", default=[], choices=["coco", "yolo"])
     _sets(generate)

@@ -82,6 +82,7 @@ def generate(options: argparse.Namespace) -> int:
             seed=options.seed,
             region=options.region or options.polygon,
             report=report,
+            processes=options.processes,
         )
     for label in counts:
         emit({"type": label, **_yield([entry for entry in entries if entry.label == label])})

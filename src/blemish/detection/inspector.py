@@ -86,14 +86,16 @@ class Opinion(NamedTuple):
         """Return the opinion with every tensor changed."""
         return Opinion._make(None if value is None else change(value) for value in self)
 
-    def verdict(self, ceiling: Tensor) -> Tensor:
+    def verdict(self, ceiling: Tensor, trust: Tensor | float = 1.0) -> Tensor:
         """Return the logits (B, 1, H, W) of a defect (ours).
 
-            novelty + max(0, learned - ceiling) - sharpness * (largest residual nearby - residual)
+            novelty + trust * max(0, learned - ceiling)
+                - sharpness * (largest residual nearby - residual)
 
         Without novelty they are the segmenter's. With it, two kinds of evidence add up: the novelty,
         which knows no drawn defect and so cannot have learned wrongly, and what the segmenter says
-        beyond `ceiling`, the most that it says of good photos that it has not seen. Novelty is coarse;
+        beyond `ceiling`, the most that it says of good photos that it has not seen. trust: how much
+        that counts, more than 1 where examples of real defects have shown it right. Novelty is coarse;
         the distance from what the denoiser expects is fine, and says where in the neighbourhood the
         defect lies: the last term takes the halo away and leaves the peak (docs/lab.md).
         """
@@ -102,7 +104,7 @@ class Opinion(NamedTuple):
         size = (self.learned.shape[-2], self.learned.shape[-1])
         novelty = F.interpolate(self.novelty, size, mode="bilinear")
         halo = F.interpolate(below_peak(self.residual, REACH), size, mode="bilinear")
-        evidence = novelty + F.relu(self.learned - ceiling) - SHARPNESS * halo
+        evidence = novelty + trust * F.relu(self.learned - ceiling) - SHARPNESS * halo
         return (evidence - EVEN) / SOFTNESS
 
 
@@ -116,6 +118,7 @@ class Inspector(nn.Module):
 
     kept: Tensor
     ceiling: Tensor
+    trust: Tensor
 
     def __init__(self, config: InspectorConfig) -> None:
         super().__init__()
@@ -148,6 +151,7 @@ class Inspector(nn.Module):
         kept = linear_kept(diffusion.steps, diffusion.beta_start, diffusion.beta_end)
         self.register_buffer("kept", kept, persistent=False)
         self.register_buffer("ceiling", torch.zeros(()))
+        self.register_buffer("trust", torch.ones(()))
 
     @classmethod
     def fresh(
@@ -188,7 +192,7 @@ class Inspector(nn.Module):
         photo: uint8 (B, H, W, 3). noise: (B, 2, 3, H, W), for the fine and for the anchor step.
         """
         opinion = self.opinion(photo, noise)
-        return opinion.verdict(self.ceiling), opinion.reconstruction
+        return opinion.verdict(self.ceiling, self.trust), opinion.reconstruction
 
     def opinion(self, photo: Tensor, noise: Tensor) -> Opinion:
         """Return what speaks for a defect at each place; arguments as in `forward`."""

@@ -6,8 +6,8 @@ the mask is kept (`crops`); each pair is measured (`measures`, `quality`), writt
 described (`manifest`). Pair i of a type is a pure function of the run, the type and i.
 """
 
-from blemish.generation.crops import Window, paste, window_around
-from blemish.generation.generator import Generator, Painting
+from blemish.generation.crops import Painting, Window, paste, window_around
+from blemish.generation.generator import Generator
 from blemish.generation.habits import Habit, habit
 from blemish.generation.learning import few_shot, learn
 from blemish.generation.manifest import Entry, Run, read_manifest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,13 @@ from blemish.synthesis.arrays import Image, Mask, check_image, check_same_size
 
 MARGIN = 16
 """The least surroundings that the network sees on each side of a defect, in its own pixels."""
+
+
+class Painting(NamedTuple):
+    """A generated pair. image: uint8 RGB (H, W, 3); mask: bool (H, W), what was really painted."""
+
+    image: Image
+    mask: Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +100,8 @@ def window_around(mask: Mask, size: int, margin: int = MARGIN) -> Window:
     return Window(top, left, side, size)
 
 
-def paste(
-    photo: Image, made: Image, mask: Mask, window: Window, feather: int = 0
-) -> tuple[Image, Mask]:
-    """Return the photo with what the network made inside the mask, and the mask really painted.
+def paste(photo: Image, made: Image, mask: Mask, window: Window, feather: int = 0) -> Painting:
+    """Return the photo with what was made inside the mask, and the mask really painted.
 
         out = photo + w * (enlarged(made - cut(photo))),    w = 0 outside the mask
 
@@ -127,7 +133,7 @@ def paste(
     weight = _weight(painted, feather)[..., np.newaxis]
     changed = np.rint(photo[outer] + weight * change).clip(0, 255).astype(np.uint8)
     result[outer][painted] = changed[painted]
-    return result, label
+    return Painting(result, label)
 
 
 def _start(first: int, last: int, side: int, length: int) -> int:

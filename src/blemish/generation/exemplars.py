@@ -49,7 +49,7 @@ SHAPE = 0.3
 
 _RING, _GAP = 12, 2
 _MARGIN = 32
-_MOST = 6000
+_MOST = 4000
 _DARKEST, _GAIN = 0.02, 3.0
 
 

@@ -17,7 +17,7 @@ from accelerate import PartialState
 from blemish.config import merged, validated
 from blemish.data import read_image
 from blemish.errors import ConfigError, DatasetError, ImageError
-from blemish.generation.crops import paste, window_around
+from blemish.generation.crops import Painting, paste, window_around
 from blemish.generation.goods import Goods
 from blemish.generation.manifest import Entry, Run
 from blemish.generation.output import Crew, Made, include_good, write_pairs
@@ -25,6 +25,7 @@ from blemish.generation.placement import Placed, Region, allowed, named_region, 
 from blemish.generation.quality import first_accepted
 from blemish.generation.repertoire import Repertoire
 from blemish.generation.warps import Jitter
+from blemish.generation.workers import one_thread, workers
 from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
 from blemish.runtime import file_sha256, numpy_generator, stream_seed
@@ -40,14 +41,6 @@ if TYPE_CHECKING:
 
 Name = tuple[int, int, int]
 """What decides all that is drawn for a painting beside its type: seed, index, number of the attempt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Painting:
-    """A generated pair. image: uint8 RGB (H, W, 3); mask: bool (H, W), what was really painted."""
-
-    image: Image
-    mask: Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +175,7 @@ class Generator:
         seed: int = 0,
         region: Region | None = None,
         report: Callable[[Entry], None] | None = None,
+        processes: int | None = None,
     ) -> tuple[Entry, ...]:
         """Return what a folder of exactly `counts[type]` pairs of each type holds.
 
@@ -189,17 +183,17 @@ class Generator:
         manifest beside them. A run that was killed goes on where it was, and several processes
         (torchrun, accelerate) share the work; either way the files are those of one run to the end.
         goods: good photos of the training split; region: where defects may be; report: called with
-        each new entry of this process.
+        each new entry; processes: that paint, None for as many as there are cores.
 
         Raises:
             ConfigError: a type was not learned.
             DatasetError: the folder holds another run, or the good photos are not good.
         """
         for label in counts:
-            self.repertoire.known(label)
+            self.repertoire.gate(label)  # now, so that processes that paint need not
         shelf, root = Goods(goods, self.kind), Path(out)
-        processes = PartialState(cpu=self.painter.device.type == "cpu")
-        crew = Crew(processes.process_index, processes.num_processes, processes.wait_for_everyone)
+        state = PartialState(cpu=self.painter.device.type == "cpu")
+        crew = Crew(state.process_index, state.num_processes, state.wait_for_everyone)
         settings = self.settings if region is None else f"{self.settings}+{region_name(region)}"
         entries = write_pairs(
             root,
@@ -208,6 +202,7 @@ class Generator:
             Run(seed, self.model, settings),
             report,
             crew,
+            processes or workers(self.painter.device),
         )
         if crew.rank == 0:
             include_good(root, goods)
@@ -267,8 +262,7 @@ class Generator:
 
     def place(self, goods: Goods, label: str, name: Name, region: Region | None) -> Placed:
         """Return a mask of a type on one of the good photos."""
-        photo = self._photo(goods, label, name)
-        template = self._template(label, name)
+        photo, template = self._photo(goods, label, name), self._template(label, name)
         within = allowed(region, goods.photo(photo))
         return self._placed(label, template, goods.product(photo), within, name)
 
@@ -294,7 +288,7 @@ class Generator:
         """Return the good photo to paint on: one that is lit as the first source is."""
         template = self._template(label, name)
         first = self._sources(label, template, name)[0]
-        rng = self._rng("photo", label, name)
+        rng = _rng("photo", label, name)
         return goods.like(first, template, self.config.painting.lookalikes, rng)
 
     def _placed(
@@ -308,7 +302,7 @@ class Generator:
             turns=self.repertoire.turns,
         )
         known, largest = self.repertoire.habits(label)
-        rng = self._rng("place", label, name)
+        rng = _rng("place", label, name)
         return place(template, product, known, largest, jitter, rng, region)
 
     def _painted(
@@ -322,29 +316,32 @@ class Generator:
     ) -> Painting:
         """Return the photo with the mask filled, by way of a square at its own resolution."""
         window = window_around(mask, self.painter.size)
-        made = self.painter.fill(
-            window.cut(photo),
-            window.cut_mask(mask),
-            label,
-            self._sources(label, template, name),
-            window.scale,
-            stream_seed(name[0], "painting", label, *name[1:]),
-            turn,
-        )
-        return Painting(*paste(photo, made, mask, window, self.config.painting.feather))
+        with one_thread():
+            made = self.painter.fill(
+                window.cut(photo),
+                window.cut_mask(mask),
+                label,
+                self._sources(label, template, name),
+                window.scale,
+                stream_seed(name[0], "painting", label, *name[1:]),
+                turn,
+            )
+        return paste(photo, made, mask, window, self.config.painting.feather)
 
     def _template(self, label: str, name: Name) -> Template:
         """Return which mask of the type's is used."""
         templates = self.repertoire.templates[self.repertoire.known(label)]
-        return templates[int(self._rng("template", label, name).integers(len(templates)))]
+        return templates[int(_rng("template", label, name).integers(len(templates)))]
 
     def _sources(self, label: str, template: Template, name: Name) -> list[Exemplar]:
         """Return the real defects whose patches paint."""
-        how, rng = self.config.painting, self._rng("sources", label, name)
+        how = self.config.painting
+        rng = _rng("sources", label, name)
         return self.repertoire.sources(label, template, how.sources, how.loyalty, rng)
-
-    def _rng(self, what: str, label: str, name: Name) -> np.random.Generator:
-        return numpy_generator(name[0], what, label, *name[1:])
 
     def _product(self, photo: Image) -> Mask:
         return foreground(photo) if self.kind == "object" else np.ones(photo.shape[:2], np.bool_)
+
+
+def _rng(what: str, label: str, name: Name) -> np.random.Generator:
+    return numpy_generator(name[0], what, label, *name[1:])

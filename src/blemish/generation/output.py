@@ -16,6 +16,7 @@ from blemish.errors import DatasetError
 from blemish.generation.crops import Window, window_around
 from blemish.generation.manifest import Entry, Manifest, Run, append_entry, read_manifest
 from blemish.generation.quality import Verdict
+from blemish.generation.workers import produced
 from blemish.records import GOOD, Record
 from blemish.runtime import atomic_write, file_sha256
 from blemish.synthesis.arrays import Image, Mask
@@ -58,6 +59,7 @@ def write_pairs(
     run: Run,
     report: Callable[[Entry], None] | None = None,
     crew: Crew = ALONE,
+    processes: int = 1,
 ) -> tuple[Entry, ...]:
     """Return the entries of a folder with exactly `counts[type]` generated pairs of each type.
 
@@ -66,7 +68,7 @@ def write_pairs(
     and as training data. What an earlier, killed run has finished is kept; as `make(type, index)`
     depends on nothing else, the result is the one of a run that was never killed, and of one process,
     however many share the work. A pair that someone deleted is made again. report: called with each
-    new entry; crew: the processes that write the folder together.
+    new entry; crew: those that write the folder together; processes: that make the share of this one.
 
     Raises:
         DatasetError: the folder holds pairs of another run, or more pairs than asked for.
@@ -76,12 +78,12 @@ def write_pairs(
     crew.wait()
     entries = read_manifest(root).entries
     asked = [(label, i) for label in sorted(counts, key=natural_key) for i in range(counts[label])]
-    for label, index in asked[crew.rank :: crew.size]:
-        if (label, index) not in entries:
-            entry = _write(root, label, index, make(label, index), run)
-            append_entry(root, entry)
-            if report is not None:
-                report(entry)
+    mine = [key for key in asked[crew.rank :: crew.size] if key not in entries]
+    for (label, index), made in produced(make, mine, processes):
+        entry = _write(root, label, index, made, run)
+        append_entry(root, entry)
+        if report is not None:
+            report(entry)
     crew.wait()
     known = read_manifest(root)
     if crew.rank == 0:

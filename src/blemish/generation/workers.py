@@ -1,0 +1,64 @@
+"""Pairs made by several processes, in order; one thread each: the number of cores changes no bit."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from blemish.generation.output import Made
+
+Key = tuple[str, int]
+Make = Callable[[str, int], "Made"]
+
+_inherited: list[Make] = []
+
+
+def workers(device: torch.device) -> int:
+    """Return how many processes paint: as many as there are cores, one where a graphics card does."""
+    if device.type != "cpu" or "fork" not in multiprocessing.get_all_start_methods():
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def produced(make: Make, keys: Sequence[Key], processes: int) -> Iterator[tuple[Key, Made]]:
+    """Yield each key with what `make(*key)` gives, in order, whichever process has made it."""
+    if processes == 1 or len(keys) < 2:
+        for key in keys:
+            yield key, make(*key)
+        return
+    # Forked: what `make` knows is inherited and need not travel.
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(min(processes, len(keys)), context, _adopt, (make,)) as pool:
+        try:
+            yield from zip(keys, pool.map(_made, keys), strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Run the block's arithmetic in one thread: sums are then made in the same order everywhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _adopt(make: Make) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops them
+    torch.set_num_threads(1)
+    _inherited[:] = [make]
+
+
+def _made(key: Key) -> Made:
+    return _inherited[0](*key)
