@@ -32,7 +32,7 @@ from blemish.runtime import numpy_generator
 from blemish.synthesis import ProceduralTextures, Recipe, foreground, synthesise
 
 Pair = tuple[np.ndarray, np.ndarray]
-SIDE = 128
+SIDE, LPIPS_PAIRS = 128, 40
 
 
 def squares(pairs: Sequence[Pair]) -> list[Pair]:
@@ -168,7 +168,7 @@ def main() -> None:
                 "separability": separability(target, found, rng),
             }
             if lpips is not None and name != "read_real":
-                maps = lpips.maps(squares(pairs[:60]))
+                maps = lpips.maps(squares(pairs[:LPIPS_PAIRS]))
                 base = lpips.maps(squares(few))
                 apart = np.array([[lpips.distance(a, b) for b in maps] for a in maps])
                 to_real = np.array([[lpips.distance(a, b) for b in base] for a in maps])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -88,12 +89,19 @@ class Repertoire:
     ) -> list[Exemplar]:
         """Return up to `count` real defects to paint a mask with.
 
-        loyalty: the chance that the one whose mask it is comes first, and not last.
+        loyalty: the chance that the one whose mask it is comes first, and not last. The others are of
+        the third that is nearest in size: a small defect would only be repeated over a large mask.
         """
         real = self.exemplars[label]
         order = [real[int(index)] for index in rng.permutation(len(real))]
         own = [one for one in order if one.template is mask]
-        others = [one for one in order if one.template is not mask]
+
+        def unlike(one: Exemplar) -> float:
+            return abs(math.log(one.template.mask.sum() / mask.mask.sum()))
+
+        alike = sorted((one for one in order if one.template is not mask), key=unlike)
+        near = set(alike[: max(count, len(alike) // 3)])
+        others = [one for one in order if one in near]
         loyal = rng.random() < loyalty
         return ([*own, *others] if loyal else [*others, *own])[:count]
 
