@@ -187,6 +187,7 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("sample", metavar="TYPE/INDEX", help="such as crack/12")
     again.add_argument("--out", type=Path, required=True, metavar="PNG", help="file of the photo")
     again.add_argument("--masks", type=Path, metavar="MASKS", help="as given to `generate`")
+    _sets(again)
     _machine(again)
 
     inspect = verb("inspect", "Print one JSON line a photo.")

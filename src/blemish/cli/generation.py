@@ -97,7 +97,7 @@ def generate(options: argparse.Namespace) -> int:
             "seconds": round(seconds, 1),
         }
     )
-    records = [entry.record(options.out) for entry in entries]
+    records = [entry.record(options.out) for entry in entries if entry.accepted]
     if "coco" in options.formats:
         write_coco(options.out / "coco.json", records, options.out)
     if "yolo" in options.formats:
@@ -135,8 +135,9 @@ def review(options: argparse.Namespace) -> int:
         entries = [e for e in known.values() if e.label == label and e.intact(options.data)]
         real = [] if generator is None else generator.repertoire.real(label)
         sheet = options.data / "review" / f"{label}.png"
-        write_png(sheet, comparison(options.data, entries, real, options.shown))
-        emit({"type": label, "sheet": str(sheet), **_yield(entries)})
+        if entries:
+            write_png(sheet, comparison(options.data, entries, real, options.shown))
+        emit({"type": label, "sheet": str(sheet) if entries else None, **_yield(entries)})
     return 0
 
 
@@ -149,7 +150,7 @@ def reproduce_sample(options: argparse.Namespace) -> int:
             f"{options.data} lists no {options.sample!r}", hint="name it as TYPE/INDEX: crack/12"
         )
     entry = known[label, int(index)]
-    painting = _generator(options, []).reproduce(entry)
+    painting = _generator(options, options.sets).reproduce(entry)
     write_png(options.out, painting.image)
     identical = file_sha256(options.out) == entry.image_sha256
     if not identical:

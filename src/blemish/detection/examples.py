@@ -59,13 +59,16 @@ def divided(
     if not any(record.source for record in records):
         families: dict[str, int] = {}
         held: set[int] = set()
+        photos: set[str] = set()
     else:
         families = {file_sha256(record.image): family for record, family in kin.items()}
-        held = {kin[record] for record in goods.validation}
+        # A family on both sides holds nobody out; its photos do, one by one.
+        held = {kin[r] for r in goods.validation} - {kin[r] for r in goods.train}
+        photos = {file_sha256(record.image) for record in goods.validation}
     owners = {record: families.get(record.source or "", STRANGER) for record in records}
     strangers = [record for record in records if owners[record] == STRANGER]
     kept = set(hold_out(strangers, seed=seed, fraction=_HELD_OUT, at_least=0).validation)
-    away = {record for record in records if owners[record] in held} | kept
+    away = {r for r in records if owners[r] in held or r.source in photos} | kept
     shown = [(record, owners[record]) for record in records if record not in away]
     return shown, [(record, owners[record]) for record in records if record in away]
 

@@ -81,7 +81,9 @@ def _same_examples(folder: Path, examples: Sequence[Record]) -> None:
         ArtifactError: they are not the same photos.
     """
     path = folder / EXAMPLES
-    before = json.loads(path.read_text(encoding="utf-8"))["digest"] if path.is_file() else None
+    before = digest(())
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))["digest"]
     if before != digest(examples):
         raise ArtifactError(
             f"{folder} was started with other example defects than these",

@@ -7,9 +7,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from accelerate import PartialState
@@ -21,7 +20,15 @@ from blemish.generation.crops import Painting, paste, window_around
 from blemish.generation.goods import Goods
 from blemish.generation.manifest import Entry, Run
 from blemish.generation.output import Crew, Made, include_good, write_pairs
-from blemish.generation.placement import Placed, Region, allowed, named_region, place, region_name
+from blemish.generation.placement import (
+    Placed,
+    Region,
+    allowed,
+    named_region,
+    place,
+    region_digest,
+    region_name,
+)
 from blemish.generation.quality import first_accepted
 from blemish.generation.repertoire import Repertoire
 from blemish.generation.warps import Jitter
@@ -43,8 +50,7 @@ Name = tuple[int, int, int]
 """What decides all that is drawn for a painting beside its type: seed, index, number of the attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Attempt(NamedTuple):
     """A pair that is yet to be judged, and how it was made."""
 
     photo: Image
@@ -99,11 +105,11 @@ class Generator:
         assert kind != "auto"  # noqa: S101 - decided when it learned
         return kind
 
-    @property
-    def settings(self) -> str:
-        """SHA-256 of what decides a pair beside the model: settings, and the masks to paint."""
+    def settings(self, region: Region | None = None) -> str:
+        """Return the SHA-256 of what decides a pair beside the model: dials, masks, and the region."""
         dials = self.config.model_dump(mode="json", include={"masks", "painting", "quality"})
-        words = json.dumps([dials, self.repertoire.masks_digest], sort_keys=True)
+        parts = [dials, self.repertoire.masks_digest, region_digest(region)]
+        words = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(words.encode()).hexdigest()
 
     def with_settings(self, values: Mapping[str, Any]) -> Self:
@@ -153,16 +159,15 @@ class Generator:
             ImageError: the photo cannot be read, or the mask is empty or of another size.
         """
         image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
-        name = (seed, 0, 0)
-        template = self._template(label, name)
+        template = self._template(label, name := (seed, 0, 0))
         if mask is None:
             placed = self._placed(label, template, self._product(image), None, name)
             return self._painted(image, placed.mask, label, template, name, placed.change.turn)
-        if mask.shape != image.shape[:2] or not mask.any():
+        if mask.shape != image.shape[:2] or mask.dtype != np.bool_ or not mask.any():
             raise ImageError(
-                f"expected a mask {image.shape[:2]} with a part to paint, got {mask.shape} with "
-                f"{int(mask.sum())} pixels",
-                hint="draw the mask on the photo itself",
+                f"expected a bool mask {image.shape[:2]} with a part to paint, got {mask.dtype} "
+                f"{mask.shape} with {int((mask > 0).sum())} pixels",
+                hint="draw the mask on the photo itself, and give mask > 0",
             )
         return self._painted(image, mask, label, template, name, None)
 
@@ -194,12 +199,11 @@ class Generator:
         shelf, root = Goods(goods, self.kind), Path(out)
         state = PartialState(cpu=self.painter.device.type == "cpu")
         crew = Crew(state.process_index, state.num_processes, state.wait_for_everyone)
-        settings = self.settings if region is None else f"{self.settings}+{region_name(region)}"
         entries = write_pairs(
             root,
             counts,
             lambda label, index: self.make(shelf, label, index, seed, region),
-            Run(seed, self.model, settings),
+            Run(seed, self.model, self.settings(region)),
             report,
             crew,
             processes or workers(self.painter.device),
@@ -243,8 +247,7 @@ class Generator:
             DatasetError: the entry is of another model or of other settings, or its photo has changed.
         """
         found = entry.parameters.get("region")
-        region = None if found is None else named_region(found)
-        settings = self.settings if found is None else f"{self.settings}+{found}"
+        settings = self.settings(region := None if found is None else named_region(found))
         if (entry.run.model, entry.run.settings) != (self.model, settings):
             raise DatasetError(
                 f"{entry.image} was made by model {entry.run.model[:12]} with settings "

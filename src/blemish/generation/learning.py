@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ from blemish.synthesis import foreground, product_kind
 from blemish.training import Plan, Run
 from blemish.version import __version__
 
-CONFIG, GENERATOR = "generator.yaml", "generator"
+CONFIG, PHOTOS, GENERATOR = "generator.yaml", "photos.json", "generator"
 Shots = int | Literal["third"] | None
 _LOOK_AT, _COMPARED, _SIDE, _TRIED = 12, 48, 256, 6
 
@@ -100,16 +101,17 @@ def learn(
         )
     samples = [read_sample(record) for record in records]
     config = _settled(config, goods)
-    _claim(folder, config, resume=resume)
-    exemplars = _exemplars(samples, config)
     where = runtime.device(device)
     backbone = open_painting_backbone(config, where)
+    shown = [_named(record, dataset.root) for record in records]
+    _claim(folder, config, shown, resume=resume)
+    exemplars = _exemplars(samples, config)
     if isinstance(backbone, PixelCodec):
         pictures = [_tensor(sample.image) for sample in samples]
         backbone.standardise([*pictures, *(_tensor(read_sample(r).image) for r in _some(goods))])
     facts: dict[str, Any] = {
         "blemish": __version__,
-        "photos": [_named(record, dataset.root) for record in records],
+        "photos": shown,
         "shots": shots,
     }
     embedding = None
@@ -169,9 +171,11 @@ def _some(goods: Sequence[Record]) -> Sequence[Record]:
     return goods[:: max(1, len(goods) // _LOOK_AT)][:_LOOK_AT]
 
 
-def _claim(folder: Path, config: GeneratorConfig, *, resume: bool) -> None:
-    """Write, or on resuming check, the settings of the run."""
-    path = folder / CONFIG
+def _claim(
+    folder: Path, config: GeneratorConfig, photos: Sequence[Mapping[str, str]], *, resume: bool
+) -> None:
+    """Write, or on resuming check, the settings of the run and the photos that it learns from."""
+    path, shown = folder / CONFIG, folder / PHOTOS
     if path.is_file():
         if not resume:
             raise ArtifactError(
@@ -182,7 +186,13 @@ def _claim(folder: Path, config: GeneratorConfig, *, resume: bool) -> None:
                 f"{folder} was started with other settings than these",
                 hint=f"compare with {path}, or choose another folder",
             )
+        if json.loads(shown.read_text(encoding="utf-8")) != list(photos):
+            raise ArtifactError(
+                f"{folder} was started with other photos of defects than these",
+                hint=f"compare with {shown}, or choose another folder",
+            )
         return
+    runtime.write_json(shown, photos)
     write_yaml(path, config)
 
 
@@ -234,16 +244,20 @@ def _read(
     readers: Mapping[str, Tensor], embedding: Embedding, size: int, samples: Sequence[Sample]
 ) -> None:
     """Start from what the prior's readers see: the mean tokens of each type, and their encoder."""
+    known = readers["describer.body.5.bias"].numel() // readers["describer.norm.bias"].numel()
+    count, width = embedding.anomaly.shape[1:]
+    places = readers["spatial.head.bias"].numel() // width
     with torch.no_grad():
-        for label in embedding.types:
+        # Readers of another number of tokens have nothing to say: these start from noise.
+        for label in embedding.types if count == known else ():
             squares = []
             for sample in samples:
                 if sample.record.label == label and sample.mask is not None:
                     window = window_around(sample.mask, size)
                     squares.append((window.cut(sample.image), window.cut_mask(sample.mask)))
-            tokens = described(readers, squares, embedding.anomaly.shape[1:])
+            tokens = described(readers, squares, (count, width))
             embedding.anomaly[embedding.index([label])[0]] = tokens.mean(0)
-        if embedding.shape["encoder"] == "small":
+        if embedding.shape["encoder"] == "small" and places == embedding.shape["spatial_tokens"]:
             part = {k.removeprefix("spatial."): v for k, v in readers.items() if "spatial." in k}
             embedding.encoder.load_state_dict(part)
 
@@ -294,10 +308,12 @@ def _left(plan: Plan, begun: float) -> Plan:
 
 
 def _named(record: Record, root: Path) -> dict[str, str]:
+    assert record.mask is not None  # noqa: S101 - chosen for their masks
     return {
         "type": record.label,
         "image": record.image.relative_to(root).as_posix(),
         "sha256": runtime.file_sha256(record.image),
+        "mask_sha256": runtime.file_sha256(record.mask),
     }
 
 

@@ -134,31 +134,33 @@ def comparison(
     """Return a sheet of rows: a real defect, a generated one, its mask and scores, the photo before.
 
     Each is a square around the defect. At most `shown` pairs, spread evenly; the real ones repeat when
-    there are fewer. The photo before is left out where its file is gone.
+    there are fewer. Left out are the real ones where there are none, and a photo before that is gone.
 
     Raises:
         ImageError: a pair cannot be read, or there is none.
     """
+
+    def beside(row: int) -> Sequence[tuple[Image, Mask]]:
+        return [real[row % len(real)]] if real else []
+
     rows = []
     for row, place in enumerate(np.linspace(0, len(entries) - 1, min(len(entries), shown)).round()):
         entry = entries[int(place)]
         sample = read_sample(entry.record(root))
         assert sample.mask is not None  # noqa: S101 - every entry has one
-        photo, mask = real[row % len(real)]
         window = window_around(sample.mask, _SHOWN)
         scores = [f"{name} {value:.2f}" for name, value in entry.scores.items() if value is not None]
         before = Path(entry.source)
         rows.append(
             [
-                _outlined(window_around(mask, _SHOWN), photo, mask),
+                *(_outlined(window_around(mask, _SHOWN), photo, mask) for photo, mask in beside(row)),
                 window.cut(sample.image),
                 captioned(_outlined(window, sample.image, sample.mask), [*scores, *entry.reasons]),
                 *([window.cut(read_image(before))] if before.is_file() else []),
             ]
         )
-    return contact_sheet(
-        rows, ["real", "generated", "mask", "before"][: max(map(len, rows), default=0)]
-    )
+    titles = [*(["real"] if real else []), "generated", "mask", "before"]
+    return contact_sheet(rows, titles[: max(map(len, rows), default=0)])
 
 
 def _outlined(window: Window, photo: Image, mask: Mask) -> Image:

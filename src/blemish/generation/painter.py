@@ -23,6 +23,19 @@ if TYPE_CHECKING:
     from blemish.synthesis.arrays import Image, Mask
 
 
+def refuse_unfit(painter: str, backbone: PixelCodec | LatentBackbone) -> None:
+    """Stop where patches are to paint on a backbone whose latents are no pixels.
+
+    Raises:
+        ConfigError: they are.
+    """
+    if painter != "network" and not isinstance(backbone, PixelCodec):
+        raise ConfigError(
+            f"painting.painter={painter} needs the embedded backbone: others have no pixels",
+            hint="set painting.painter=network, or leave learning.backbone at embedded",
+        )
+
+
 class Painter:
     """Paints defects into squares.
 
@@ -37,11 +50,7 @@ class Painter:
         how: PaintingConfig,
         unfilled: Collection[str] = (),
     ) -> None:
-        if how.painter != "network" and not isinstance(backbone, PixelCodec):
-            raise ConfigError(
-                f"painting.painter={how.painter} needs the embedded backbone: others have no pixels",
-                hint="set painting.painter=network",
-            )
+        refuse_unfit(how.painter, backbone)
         if how.painter != "patches" and embedding is None:
             raise ConfigError(
                 f"painting.painter={how.painter}, but this generator has learned patches only",

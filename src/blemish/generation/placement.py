@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from blemish.errors import DatasetError
 from blemish.generation.habits import OVERLAP, Habit, in_box, lookup, some_pixels
 from blemish.generation.masks import Points, Side, Template, bounds, cleaned
 from blemish.generation.warps import Change, Jitter, Warp, change, render, turned_side
+from blemish.runtime import file_sha256
 from blemish.synthesis.arrays import Image, Mask
 
 Region = Path | Sequence[tuple[float, float]]
@@ -102,6 +104,13 @@ def allowed(region: Region | None, photo: Image) -> Mask | None:
 def region_name(region: Region) -> str:
     """Return a region in words that a manifest can hold."""
     return str(region) if isinstance(region, Path) else json.dumps([list(corner) for corner in region])
+
+
+def region_digest(region: Region | None) -> str | None:
+    """Return the SHA-256 of what a region holds, a file's content where it is one; None for none."""
+    if region is None or not isinstance(region, Path):
+        return None if region is None else hashlib.sha256(region_name(region).encode()).hexdigest()
+    return file_sha256(region)
 
 
 def named_region(words: str) -> Region:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from blemish.data import natural_key, write_png
-from blemish.errors import ConfigError
+from blemish.errors import ConfigError, DatasetError
 from blemish.generation.generator import Generator
 from blemish.generation.goods import Goods
 from blemish.generation.masks import cleaned
@@ -39,7 +39,7 @@ def write_masks(
     Raises:
         ConfigError: a type was not learned, or no mask embedding was.
     """
-    if learned and not generator.config.learning.masks:
+    if learned and not (generator.config.learning.masks and generator.painter.embedding):
         raise ConfigError(
             "this generator has not learned the shapes of masks",
             hint="learn with --set learning.masks=true and painting.painter=network or mixed",
@@ -63,6 +63,12 @@ def write_masks(
                     hint="learn longer, or leave out --learned",
                 )
         written[label] = [out / label / f"{index:06d}.png" for index in range(len(drawn))]
+        others = set((out / label).glob("*")) - set(written[label])
+        if others:
+            raise DatasetError(
+                f"{out / label} holds masks of another run: {min(others).name}",
+                hint="choose another folder: masks that are painted with are all in one",
+            )
         for path, mask in zip(written[label], drawn, strict=True):
             write_png(path, np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255)
     return written

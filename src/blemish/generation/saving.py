@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from blemish.errors import ArtifactError, BlemishError
 from blemish.generation.embedding import Embedding
 from blemish.generation.exemplars import Exemplar
 from blemish.generation.masks import Template
-from blemish.generation.painter import Painter
+from blemish.generation.painter import Painter, refuse_unfit
 from blemish.generation.repertoire import Repertoire
 from blemish.generator_config import GeneratorConfig
 
@@ -92,6 +94,10 @@ def load_parts(folder: Path, device: str, precision: str | None) -> Parts:
         where = runtime.device(device)
         backbone = _backbone(config, tensors, card, where, precision)
         embedding = _embedding(tensors, card)
+        facts = dict(card["facts"])
+        turns = config.product.turns
+        if turns == "auto" or config.product.kind == "auto":
+            raise ValueError("product.kind and product.turns are not decided")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, BlemishError):
             raise
@@ -100,11 +106,23 @@ def load_parts(folder: Path, device: str, precision: str | None) -> Parts:
         backbone,
         None if embedding is None else embedding.to(where),
         config.painting,
-        card["facts"].get("unfilled", ()),
+        facts.get("unfilled", ()),
     )
-    turns = config.product.turns
-    assert turns != "auto"  # noqa: S101 - decided when it learned
-    return config, Repertoire(exemplars, turns), painter, str(card["weights_sha256"]), card["facts"]
+    return config, Repertoire(exemplars, turns), painter, _model(card), facts
+
+
+def _model(card: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of all that was learned: what is beside the weights decides a painting too."""
+    settings, facts = card["config"], card["facts"]
+    parts = [
+        card["weights_sha256"],
+        card["exemplars"],
+        card.get("light"),
+        settings["product"],
+        settings["learning"]["backbone"],
+        facts.get("unfilled"),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def open_painting_backbone(
@@ -114,7 +132,9 @@ def open_painting_backbone(
     if config.painting.painter == "patches":
         return PixelCodec().to(where)
     dtype = runtime.precision(precision or config.learning.precision, where)
-    return open_backbone(config.learning.backbone, device=where, dtype=dtype)
+    backbone = open_backbone(config.learning.backbone, device=where, dtype=dtype)
+    refuse_unfit(config.painting.painter, backbone)
+    return backbone
 
 
 def _backbone(

@@ -7,6 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 
+from blemish.data.layouts import scan_manifest
 from blemish.data.readers import read_dataset, read_sample
 from blemish.errors import DatasetError
 from blemish.records import Record
@@ -137,6 +138,33 @@ def test_a_manifest_is_read_with_its_defaults(tmp_path, paint, spot):
     assert read_dataset(tmp_path / "manifest.jsonl").records == expected
     assert read_dataset(tmp_path).train_defects == expected[2:]
     assert read_dataset(tmp_path).layout == "manifest"
+
+
+def test_a_generated_pair_that_did_not_pass_its_gate_is_left_out_and_reported(tmp_path, paint, spot):
+    paint("good.png"), paint("m.png", spot)
+    lines = [{"image": "good.png"}]
+    for index, fact in enumerate([{}, {"accepted": True}, {"accepted": False}, {"accepted": None}]):
+        paint(f"{index}.png")
+        lines.append(
+            {"image": f"{index}.png", "label": "dent", "mask": "m.png", "split": "train"} | fact
+        )
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert names(read_dataset(tmp_path).train_defects, tmp_path) == ["0.png", "1.png", "3.png"]
+    assert names(read_dataset(tmp_path).train, tmp_path) == ["good.png"]
+    (stray,) = scan_manifest(tmp_path / "manifest.jsonl", "auto").stray
+    assert (stray.severity, stray.file) == ("warning", tmp_path / "manifest.jsonl")
+    assert "line 4" in stray.what
+    assert "2.png did not pass the quality gate" in stray.what
+    assert '"accepted": true' in stray.fix
+
+
+def test_a_generated_pair_knows_the_good_photo_that_it_was_painted_on(tmp_path, paint):
+    for index in range(3):
+        paint(f"{index}.png")
+    sources = [{"source_sha256": "ab" * 32}, {"source_sha256": 3}, {}]
+    lines = [{"image": f"{index}.png", "label": "dent"} | one for index, one in enumerate(sources)]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert [record.source for record in read_dataset(tmp_path).records] == ["ab" * 32, None, None]
 
 
 @pytest.mark.parametrize(
