@@ -20,14 +20,19 @@ if TYPE_CHECKING:
     from blemish.data import check, read_dataset
     from blemish.detection import Detector, train
     from blemish.experiments import evaluate
+    from blemish.generation import Generator, learn
+    from blemish.generator_config import GeneratorConfig
     from blemish.training import Plan
 
 # Imported on first use: `import blemish` and the command line's --help need not wait for torch.
 _LATER = {
     "Detector": "blemish.detection",
+    "Generator": "blemish.generation",
+    "GeneratorConfig": "blemish.generator_config",
     "Plan": "blemish.training",
     "check": "blemish.data",
     "evaluate": "blemish.experiments",
+    "learn": "blemish.generation",
     "preset": "blemish.config",
     "read_dataset": "blemish.data",
     "train": "blemish.detection",
@@ -44,11 +49,14 @@ def __getattr__(name: str) -> object:
 __all__ = [
     "BlemishError",
     "Detector",
+    "Generator",
+    "GeneratorConfig",
     "Plan",
     "Prediction",
     "__version__",
     "check",
     "evaluate",
+    "learn",
     "preset",
     "read_dataset",
     "train",

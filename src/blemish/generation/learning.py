@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -73,7 +74,7 @@ def few_shot(dataset: Dataset, shots: Shots = None) -> tuple[Record, ...]:
 def learn(
     dataset: Dataset,
     config: GeneratorConfig,
-    folder: Path,
+    folder: str | os.PathLike[str],
     plan: Plan | None = None,
     *,
     shots: Shots = None,
@@ -92,7 +93,7 @@ def learn(
         ConfigError: a plan is missing where a network learns.
         DependencyError: the backbone is not installed.
     """
-    begun = time.monotonic()
+    begun, folder = time.monotonic(), Path(folder)
     records = few_shot(dataset, shots)
     goods = dataset.train
     if not goods:
