@@ -125,7 +125,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ArtifactError(
             f"{folder} is not a saved model: {CARD} cannot be read",
-            hint="give the folder that `blemish train` wrote",
+            hint="give the folder with a card: RUN/detector of `train`, RUN/generator of `learn`",
         ) from error
     schema = card.get("schema") if isinstance(card, dict) else None
     if not isinstance(schema, int):

@@ -202,7 +202,7 @@ def _yield(entries: list[Entry]) -> dict[str, object]:
     names = sorted({name for entry in entries for name in entry.scores})
     means = {}
     for name in names:
-        values = [v for entry in entries if (v := entry.scores[name]) is not None]
+        values = [v for entry in entries if (v := entry.scores.get(name)) is not None]
         means[name] = round(sum(values) / len(values), 3) if values else None
     return {
         "pairs": len(entries),

@@ -167,7 +167,11 @@ def _trained(
     dials = {"synthesis": {"examples_share": share}, "training": {"precision": options.precision}}
     settings = config.preset("fast", dials)
     plan = _planned(settings, seconds=options.budget)
-    words = f"with {len(examples)} generated defects" if examples else "with drawn defects only"
+    words = (
+        f"with {len(examples)} generated defects and the real ones"
+        if examples
+        else "with drawn defects only"
+    )
     logger.info("training on %s %s for %.0f s", dataset.root.name, words, options.budget)
     resume = (run / "split.json").exists()
     detector = train_detector(

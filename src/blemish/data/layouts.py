@@ -141,7 +141,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _refused(line: str) -> bool:
     """Return whether a line is of a generated pair that was not accepted."""
-    return json.loads(line).get("accepted") is False
+    entry = json.loads(line)
+    return entry.get("synthetic") is True and entry.get("accepted") is False
 
 
 def _parse_line(root: Path, line: str, masks: Masks) -> Record:

@@ -6,16 +6,26 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 
 from blemish.config import InspectorConfig, Turn
-from blemish.data import Split, cut_tile, hold_out, letterbox, read_sample, refuse_test
+from blemish.data import (
+    Dataset,
+    Split,
+    cut_tile,
+    hold_out,
+    letterbox,
+    read_mask,
+    read_sample,
+    refuse_test,
+)
 from blemish.detection.photos import View, turned
 from blemish.errors import DatasetError
 from blemish.records import Record
-from blemish.runtime import file_sha256
+from blemish.runtime import file_sha256, logger
 
 Mask = npt.NDArray[np.bool_]
 
@@ -25,25 +35,45 @@ STRANGER = -1
 _HELD_OUT = 0.1
 
 
+def gathered(dataset: Dataset, config: InspectorConfig, given: Sequence[Record]) -> tuple[Record, ...]:
+    """Return the defects to learn from: those given, and the dataset's own that have masks.
+
+    None where `synthesis.examples_share` is 0. Raises as `checked` does.
+    """
+    if not config.synthesis.examples_share:
+        return ()
+    own = [record for record in dataset.train_defects if record.mask is not None]
+    if len(own) < len(dataset.train_defects):
+        logger.warning(
+            "%d training photos of defects have no mask and are not learned from",
+            len(dataset.train_defects) - len(own),
+        )
+    return checked([*own, *given])
+
+
 def checked(records: Sequence[Record]) -> tuple[Record, ...]:
-    """Return the examples, all of which may be learned from.
+    """Return the examples, all of which may be learned from, in an order that their content decides.
 
     Raises:
-        DatasetError: one has no mask, or is of the test split.
+        DatasetError: one has no mask or an empty one, or is of the test split.
     """
     refuse_test(records)
+    ranked = []
     for record in records:
-        if record.mask is None:
+        if record.mask is None or not read_mask(record.mask).any():
             raise DatasetError(
-                f"{record.image} has no mask, and nothing can be learned from it",
+                f"{record.image} has no mask of its defect, and nothing can be learned from it",
                 hint="draw its mask, or move it to test/",
             )
-    return tuple(records)
+        ranked.append((file_sha256(record.image), file_sha256(record.mask), record.label, record))
+    return tuple(record for *_, record in sorted(ranked, key=itemgetter(0, 1, 2)))
 
 
 def digest(records: Sequence[Record]) -> str:
-    """Return the SHA-256 over the content of the examples' photos and masks."""
-    files = [[r.label, *(file_sha256(f) for f in (r.image, r.mask) if f)] for r in records]
+    """Return the SHA-256 over the content of the examples' photos and masks, in any order."""
+    files = [
+        [r.label, r.source or "", *(file_sha256(f) for f in (r.image, r.mask) if f)] for r in records
+    ]
     return hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()
 
 

@@ -23,7 +23,7 @@ from blemish.data import Dataset, Split, write_png
 from blemish.data.pictures import contact_sheet, overlay
 from blemish.detection.calibration import Calibration
 from blemish.detection.detector import Detector
-from blemish.detection.examples import Examples, checked, divided
+from blemish.detection.examples import Examples, divided, gathered
 from blemish.detection.inspector import Inspector, Opinion, as_float
 from blemish.detection.joint import Objective
 from blemish.detection.kinship import families
@@ -234,7 +234,7 @@ def train(
     with processes.main_process_first():  # the others find the split that the first has written
         mine = processes.is_main_process
         kin = dict(zip(dataset.train, families(dataset.train, config.data.size), strict=True))
-        shown = checked([*dataset.train_defects, *examples])
+        shown = gathered(dataset, config, examples)
         split = prepare_folder(dataset, config, folder, kin, shown, resume=resume or not mine)
     config = config.model_copy(update={"synthesis": settled(config.synthesis, split.train)})
     photos = Photos(split.train, config, [kin[record] for record in split.train])

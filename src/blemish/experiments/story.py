@@ -33,7 +33,7 @@ class Row:
 
     @property
     def gain(self) -> float | None:
-        """What the generated defects added."""
+        """What the generated defects and the few real ones added."""
         known = self.without is not None and self.with_ is not None
         return self.with_ - self.without if known else None  # type: ignore[operator]
 

@@ -29,7 +29,7 @@ from blemish.generation.placement import (
     region_digest,
     region_name,
 )
-from blemish.generation.quality import first_accepted
+from blemish.generation.quality import Verdict, first_accepted
 from blemish.generation.repertoire import Repertoire
 from blemish.generation.warps import Jitter
 from blemish.generation.workers import one_thread, workers
@@ -194,8 +194,9 @@ class Generator:
             ConfigError: a type was not learned.
             DatasetError: the folder holds another run, or the good photos are not good.
         """
-        for label in counts:
-            self.repertoire.gate(label)  # now, so that processes that paint need not
+        with one_thread():
+            for label in counts:
+                self.repertoire.gate(label)  # now, so that processes that paint need not
         shelf, root = Goods(goods, self.kind), Path(out)
         state = PartialState(cpu=self.painter.device.type == "cpu")
         crew = Crew(state.process_index, state.num_processes, state.wait_for_everyone)
@@ -203,7 +204,7 @@ class Generator:
             root,
             counts,
             lambda label, index: self.make(shelf, label, index, seed, region),
-            Run(seed, self.model, self.settings(region)),
+            Run(seed, self.model, self.settings(region), shelf.digest),
             report,
             crew,
             processes or workers(self.painter.device),
@@ -220,22 +221,21 @@ class Generator:
 
         def attempt(number: int) -> _Attempt:
             name = (seed, index, number)
-            photo = self._photo(goods, label, name)
-            image, source = goods.photo(photo), goods.records[photo].image
-            return self._attempt(image, source, goods.product(photo), region, label, name)
+            n = self._photo(goods, label, name)
+            photo, source, product = goods.photo(n), goods.records[n].image, goods.product(n)
+            return self._attempt(photo, source, product, region, label, name)
 
-        chosen = first_accepted(
-            attempt,
-            lambda one: gate.verdict(judge.scores(one.photo, one.painting.image, one.painting.mask)),
-            self.config.quality.attempts,
-        )
-        one = chosen.pair
+        def verdict(one: _Attempt) -> Verdict:
+            return gate.verdict(judge.scores(one.photo, *one.painting))
+
+        with one_thread():
+            chosen = first_accepted(attempt, verdict, self.config.quality.attempts)
         return Made(
-            image=one.painting.image,
-            mask=one.painting.mask,
-            source=one.source,
+            image=chosen.pair.painting.image,
+            mask=chosen.pair.painting.mask,
+            source=chosen.pair.source,
             verdict=chosen.verdict,
-            parameters=one.parameters,
+            parameters=chosen.pair.parameters,
             attempts=chosen.attempts,
             refused=chosen.refused,
         )

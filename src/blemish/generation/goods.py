@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from blemish.generation.exemplars import Exemplar, look
 from blemish.generation.masks import Template
 from blemish.generation.placement import suited
 from blemish.records import Record
+from blemish.runtime import file_sha256
 from blemish.synthesis import ProductKind, foreground
 from blemish.synthesis.arrays import Image, Mask
 
@@ -38,6 +40,12 @@ class Goods:
         self.photo = lru_cache(_IN_MEMORY)(self._photo)
         self.product = lru_cache(_IN_MEMORY)(self._product)
         self._facts = lru_cache(None)(self._read_facts)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the content of the photos, in order."""
+        hashes = [file_sha256(record.image) for record in self.records]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def like(self, exemplar: Exemplar, template: Template, tried: int, rng: np.random.Generator) -> int:
         """Return which of `tried` random photos is lit most like an exemplar's, and suits a mask.

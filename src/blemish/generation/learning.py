@@ -94,11 +94,19 @@ def learn(
         DependencyError: the backbone is not installed.
     """
     begun, folder = time.monotonic(), Path(folder)
+    if config.painting.painter != "patches" and plan is None:
+        raise ConfigError(f"painting.painter={config.painting.painter} learns: give a plan")
     records = few_shot(dataset, shots)
     goods = dataset.train
     if not goods:
         raise DatasetError(
             f"{dataset.root} has no good training photo", hint="defects are painted on good photos"
+        )
+    if not dataset.train_defects:
+        runtime.logger.warning(
+            "%d photos of the test split are learned from: a detector that learns what is painted of "
+            "them must not be judged by them; defects to learn from belong into train/<type>/",
+            len(records),
         )
     samples = [read_sample(record) for record in records]
     config = _settled(config, goods)
@@ -117,8 +125,7 @@ def learn(
     }
     embedding = None
     if config.painting.painter != "patches":
-        if plan is None:
-            raise ConfigError(f"painting.painter={config.painting.painter} learns: give a plan")
+        assert plan is not None  # noqa: S101 - checked above
         assert not isinstance(backbone, PixelCodec) or isinstance(backbone, Embedded)  # noqa: S101
         embedding = _embedding(config, backbone, samples).to(where)
         left = _left(plan, begun)
@@ -259,7 +266,9 @@ def _read(
             tokens = described(readers, squares, (count, width))
             embedding.anomaly[embedding.index([label])[0]] = tokens.mean(0)
         if embedding.shape["encoder"] == "small" and places == embedding.shape["spatial_tokens"]:
-            part = {k.removeprefix("spatial."): v for k, v in readers.items() if "spatial." in k}
+            part = {
+                k.removeprefix("spatial."): v for k, v in readers.items() if k.startswith("spatial.")
+            }
             embedding.encoder.load_state_dict(part)
 
 

@@ -20,11 +20,15 @@ logger = logging.getLogger("blemish.generation")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What decides every pair of a run, beside type and index. model, settings: SHA-256 in hex."""
+    """What decides every pair of a run, beside type and index. model, settings, goods: SHA-256 in hex.
+
+    goods: of the good photos, of which each pair takes one.
+    """
 
     seed: int
     model: str
     settings: str = ""
+    goods: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

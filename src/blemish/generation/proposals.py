@@ -44,12 +44,18 @@ def write_masks(
             "this generator has not learned the shapes of masks",
             hint="learn with --set learning.masks=true and painting.painter=network or mixed",
         )
+    for label in counts:
+        if any((out / generator.repertoire.known(label)).glob("*")):
+            raise DatasetError(
+                f"{out / label} holds masks already",
+                hint="choose another folder: edited masks are not overwritten",
+            )
     shelf = Goods(goods, generator.kind)
     written: dict[str, list[Path]] = {}
     for label in sorted(counts, key=natural_key):
         drawn: list[Mask] = []
         attempt = 0
-        while len(drawn) < counts[generator.repertoire.known(label)]:
+        while len(drawn) < counts[label]:
             if learned:
                 mask = generator.painter.mask(label, _GUIDANCE, _STEPS, (seed, attempt))
             else:
@@ -63,12 +69,6 @@ def write_masks(
                     hint="learn longer, or leave out --learned",
                 )
         written[label] = [out / label / f"{index:06d}.png" for index in range(len(drawn))]
-        others = set((out / label).glob("*")) - set(written[label])
-        if others:
-            raise DatasetError(
-                f"{out / label} holds masks of another run: {min(others).name}",
-                hint="choose another folder: masks that are painted with are all in one",
-            )
         for path, mask in zip(written[label], drawn, strict=True):
             write_png(path, np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255)
     return written

@@ -6,11 +6,15 @@ import contextlib
 import multiprocessing
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
 import torch
+
+from blemish.errors import BlemishError
 
 if TYPE_CHECKING:
     from blemish.generation.output import Made
@@ -38,9 +42,23 @@ def produced(make: Make, keys: Sequence[Key], processes: int) -> Iterator[tuple[
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(min(processes, len(keys)), context, _adopt, (make,)) as pool:
         try:
-            yield from zip(keys, pool.map(_made, keys), strict=True)
+            ahead: deque[tuple[Key, Future[Made]]] = deque()
+            for key in keys:
+                ahead.append((key, pool.submit(_made, key)))
+                if len(ahead) > 2 * processes:  # no more are kept in memory
+                    yield _finished(*ahead.popleft())
+            while ahead:
+                yield _finished(*ahead.popleft())
+        except BrokenProcessPool as error:
+            raise BlemishError(
+                "a process that painted has died", hint="is there enough memory? try --processes 1"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _finished(key: Key, made: Future[Made]) -> tuple[Key, Made]:
+    return key, made.result()
 
 
 @contextlib.contextmanager

@@ -146,7 +146,14 @@ def test_a_generated_pair_that_did_not_pass_its_gate_is_left_out_and_reported(tm
     for index, fact in enumerate([{}, {"accepted": True}, {"accepted": False}, {"accepted": None}]):
         paint(f"{index}.png")
         lines.append(
-            {"image": f"{index}.png", "label": "dent", "mask": "m.png", "split": "train"} | fact
+            {
+                "image": f"{index}.png",
+                "label": "dent",
+                "mask": "m.png",
+                "split": "train",
+                "synthetic": True,
+            }
+            | fact
         )
     (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert names(read_dataset(tmp_path).train_defects, tmp_path) == ["0.png", "1.png", "3.png"]

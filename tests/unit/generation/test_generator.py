@@ -76,7 +76,8 @@ def test_a_manifest_line_says_how_its_pair_was_made(entries, generator, dataset)
     goods = {record.image.as_posix() for record in dataset.train}
     for entry in entries:
         own = [one.template.source for one in generator.repertoire.exemplars[entry.label]]
-        assert entry.run == Run(5, generator.model, generator.settings())
+        pool = Goods(dataset.train, generator.kind).digest
+        assert entry.run == Run(5, generator.model, generator.settings(), pool)
         assert entry.source in goods
         assert entry.parameters["template"] in own
         assert 0 <= entry.parameters["attempt"] < entry.attempts <= 4
