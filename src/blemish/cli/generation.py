@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from accelerate import PartialState
 from tqdm import tqdm
 
 from blemish import config
@@ -84,6 +85,8 @@ def generate(options: argparse.Namespace) -> int:
             report=report,
             processes=options.processes,
         )
+    if PartialState().process_index:
+        return 0  # the first process speaks for all
     for label in counts:
         emit({"type": label, **_yield([entry for entry in entries if entry.label == label])})
     accepted = sum(entry.accepted for entry in entries)

@@ -205,7 +205,7 @@ def _view(exemplar: Exemplar, scale: float, turn: Turn | None) -> tuple[Tensor, 
     return _picture(image), np.ascontiguousarray(mask)
 
 
-@lru_cache(512)
+@lru_cache(64)
 def _cut(exemplar: Exemplar, shrink: float) -> tuple[Image, Mask]:
     """Return the defect and its surroundings, `shrink` times smaller than in the photo."""
     mask = exemplar.template.mask

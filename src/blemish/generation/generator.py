@@ -62,8 +62,7 @@ class _Attempt(NamedTuple):
 class Generator:
     """Paints defects of the types that it has learned.
 
-    >>> generator = Generator.load("runs/tiles/generator")  # doctest: +SKIP
-    >>> generator.paint("photo.jpg", "crack", seed=7).image  # doctest: +SKIP
+    >>> Generator.load("runs/tiles/generator").paint("photo.jpg", "crack").image  # doctest: +SKIP
 
     model: SHA-256 of all that was learned; facts: how it was learned.
     """
@@ -211,6 +210,7 @@ class Generator:
         )
         if crew.rank == 0:
             include_good(root, goods)
+        crew.wait()
         return entries
 
     def make(

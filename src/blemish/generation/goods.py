@@ -18,7 +18,7 @@ from blemish.runtime import file_sha256
 from blemish.synthesis import ProductKind, foreground
 from blemish.synthesis.arrays import Image, Mask
 
-_IN_MEMORY = 64
+_IN_MEMORY = 16
 
 
 class Goods:

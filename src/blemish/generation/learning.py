@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -96,6 +97,11 @@ def learn(
     begun, folder = time.monotonic(), Path(folder)
     if config.painting.painter != "patches" and plan is None:
         raise ConfigError(f"painting.painter={config.painting.painter} learns: give a plan")
+    if PartialState(cpu=runtime.device(device).type == "cpu").num_processes > 1:
+        raise ConfigError(
+            "learning from a few photos is the work of one process",
+            hint="start `blemish learn` without torchrun; `generate` shares its work",
+        )
     records = few_shot(dataset, shots)
     goods = dataset.train
     if not goods:
