@@ -168,14 +168,22 @@ def _enlarged(change: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.floa
     return np.stack(planes, axis=-1)
 
 
+def depth(mask: Mask) -> npt.NDArray[np.float64]:
+    """Return how far inside a mask each pixel lies, pixels; 0 outside.
+
+    Beyond the frame a defect goes on: that is no edge.
+    """
+    inside: npt.NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))
+    return inside[1:-1, 1:-1]
+
+
 def _weight(mask: Mask, feather: int) -> npt.NDArray[np.float32]:
     """Return float32 (H, W): 0 outside, growing to 1 over `feather` pixels from the edge inwards."""
     if feather <= 0:
         return mask.astype(np.float32)
-    # Beyond the frame a defect goes on: that is no edge to fade at.
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1]
+    deep = depth(mask)
     parts, count = ndimage.label(mask, np.ones((3, 3)))
-    deepest = np.concatenate([[1.0], ndimage.maximum(depth, parts, np.arange(1, count + 1))])
+    deepest = np.concatenate([[1.0], ndimage.maximum(deep, parts, np.arange(1, count + 1))])
     ramp = np.minimum(feather + 1, deepest[parts])
-    weight: npt.NDArray[np.float32] = np.minimum(depth / ramp, 1).astype(np.float32)
+    weight: npt.NDArray[np.float32] = np.minimum(deep / ramp, 1).astype(np.float32)
     return weight

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from blemish.data import shrink_mask
 from blemish.diffusion import Patches, patch_posterior, surroundings
-from blemish.generation.crops import mirrored
+from blemish.generation.crops import depth, mirrored
 from blemish.generation.masks import Template, bounds
 from blemish.networks.symmetry import TURNS
 
@@ -173,10 +173,10 @@ def _known(cuts: Sequence[tuple[Tensor, Mask]], scale: Scale, rng: np.random.Gen
     looks, traits, centres = [], [], []
     for image, mask in cuts:
         cover = torch.from_numpy(mask.astype(np.float32))[None, None].to(image)
-        depth = _depth(mask).to(image)
+        deepness = _depth(mask).to(image)
         # A grid of cells may lie anywhere on the defect: two of its phases are kept.
         for start in {0, scale.cell // 2}:
-            planes = [plane[..., start:, start:] for plane in (image, cover, depth)]
+            planes = [plane[..., start:, start:] for plane in (image, cover, deepness)]
             cells, share, deep = (F.avg_pool2d(plane, scale.cell) for plane in planes)
             inside = share.flatten() > 0
             looks.append(surroundings(cells, scale.side)[inside])
@@ -255,9 +255,8 @@ def _picture(photo: Image) -> Tensor:
 
 def _depth(mask: Mask) -> Tensor:
     """Return how deep in the defect each pixel lies: 0 outside, 1 at the deepest, (1, 1, H, W)."""
-    # Beyond the frame a defect goes on: that is no edge.
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1]
-    return torch.from_numpy((depth / max(depth.max(), 1)).astype(np.float32))[None, None]
+    deep = depth(mask)
+    return torch.from_numpy((deep / max(deep.max(), 1)).astype(np.float32))[None, None]
 
 
 def _level(picture: Tensor, mask: Mask) -> Tensor:
