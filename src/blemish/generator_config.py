@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from blemish.config import Count, Positive, Section, Share, Turn
 
@@ -79,9 +79,10 @@ class PaintingConfig(Section):
     used. solver: `ddim`, or `multistep`, which is DPM-Solver++(2M). steps: of the solver. eta: fresh
     noise of DDIM, 1 in the paper. guidance: scale of classifier-free guidance, 1 for none. reweighting:
     which reading of Eq. 7; `auto` takes `tempered` for types whose painting leaves the mask unfilled.
-    form: how the weights enter the attention. shrink: cells by which a mask starts larger. feather:
-    pixels over which a painting fades in. lookalikes: of so many good photos the one is painted on that
-    is lit most like the photo of the mask.
+    form: how the weights enter the attention; `logit_add` weighs learned tokens against others, so on
+    the embedded backbone, which has no others, only `probs` and `logit_mul` do anything. shrink: cells
+    by which a mask starts larger. feather: pixels over which a painting fades in. lookalikes: of so
+    many good photos the one is painted on that is lit most like the photo of the mask.
     """
 
     painter: Literal["patches", "mixed", "network"] = "patches"
@@ -97,6 +98,12 @@ class PaintingConfig(Section):
     shrink: Annotated[int, Field(ge=0)] = 0
     feather: Annotated[int, Field(ge=0)] = 0
     lookalikes: Count = 12
+
+    @field_validator("reweighting", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        """Return `off` where YAML has made a boolean of it."""
+        return "off" if value is False else value
 
 
 class QualityConfig(Section):

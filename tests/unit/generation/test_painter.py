@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from blemish.backbones.embedded import Embedded, PixelCodec
+from blemish.config import dotted, validated
 from blemish.errors import ConfigError
 from blemish.generation import painter as module
 from blemish.generation.embedding import Embedding
 from blemish.generation.exemplars import Exemplar
 from blemish.generation.masks import Template
 from blemish.generation.painter import Painter
-from blemish.generator_config import PaintingConfig
+from blemish.generator_config import GeneratorConfig, PaintingConfig
 
 SIDE = 64
 
@@ -178,3 +179,9 @@ def test_a_learned_mask_is_a_square_that_its_name_decides(embedded, embedding):
     assert mask.dtype == np.bool_
     np.testing.assert_array_equal(mask, again)
     assert (mask != other).any()
+
+
+def test_off_is_a_word_also_where_yaml_takes_it_for_a_boolean():
+    given = dotted(["painting.reweighting=off"])
+    assert given == {"painting": {"reweighting": False}}
+    assert validated(GeneratorConfig, given).painting.reweighting == "off"
