@@ -23,6 +23,7 @@ from blemish.detection import Detector, train
 from blemish.runtime import numpy_generator
 from blemish.synthesis import draw_defect, draw_good
 from blemish.training import Plan
+from commands import blemish  # noqa: F401
 from generator_fixtures import dataset, generator, network, nuts, small_backbone, trained  # noqa: F401
 
 SIZE = 64

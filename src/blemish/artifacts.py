@@ -99,6 +99,12 @@ def load_artifact(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ArtifactError(f"{folder / WEIGHTS} cannot be read: {error}") from error
 
 
+def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors below a name, without it: `network.weight` as `weight`."""
+    start = f"{name}."
+    return {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
+
+
 def _weights_of(folder: Path, card: Mapping[str, Any]) -> bytes | None:
     """Return the weights that a card was written for; None where there are only others."""
     digest = card.get("weights_sha256")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -18,40 +15,9 @@ from blemish.config import TrainingConfig, write_yaml
 from blemish.data import write_sample
 from blemish.errors import BlemishError, DatasetError
 from blemish.training import Plan
+from commands import strict
 
 pytestmark = pytest.mark.usefixtures("restored_logger")
-
-
-class Said(NamedTuple):
-    """What a command left: exit code, the JSON values of stdout, and stderr."""
-
-    code: int
-    lines: list[Any]
-    talk: str
-
-
-Command = Callable[..., Said]
-
-
-def strict(text: str) -> Any:
-    def refuse(name: str) -> None:
-        raise AssertionError(f"{name} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
-
-
-@pytest.fixture
-def blemish(capsys: pytest.CaptureFixture[str]) -> Command:
-    def run(*words: object) -> Said:
-        capsys.readouterr()
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        found = capsys.readouterr()
-        return Said(code, [strict(line) for line in found.out.splitlines()], found.err)
-
-    return run
 
 
 @pytest.fixture

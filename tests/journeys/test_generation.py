@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from blemish.cli import main
 from blemish.config import validated, write_yaml
 from blemish.data import read_dataset, read_image, read_mask, write_png, write_sample
 from blemish.generation import learn, read_manifest, region_of_interest
@@ -23,28 +21,6 @@ pytestmark = pytest.mark.usefixtures("restored_logger")
 SIDE = 96
 POLYGON = "20,20 76,24 60,80"
 CORNERS = ((20, 20), (76, 24), (60, 80))
-
-
-class Said(NamedTuple):
-    """What a command left: exit code, the JSON values of stdout, and stderr."""
-
-    code: int
-    lines: list[Any]
-    talk: str
-
-
-@pytest.fixture
-def blemish(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    def run(*words: object) -> Said:
-        capsys.readouterr()
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        found = capsys.readouterr()
-        return Said(code, [json.loads(line) for line in found.out.splitlines()], found.err)
-
-    return run
 
 
 def draw(root: Path, product: str, counts: dict[str, int]) -> Path:

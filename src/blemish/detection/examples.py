@@ -86,15 +86,12 @@ def divided(
     held out, it is held out too, or training would see what the threshold is set on. Of the others a
     tenth is held out. kin: the families of the good photos.
     """
-    if not any(record.source for record in records):
-        families: dict[str, int] = {}
-        held: set[int] = set()
-        photos: set[str] = set()
-    else:
-        families = {file_sha256(record.image): family for record, family in kin.items()}
-        # A family on both sides holds nobody out; its photos do, one by one.
-        held = {kin[r] for r in goods.validation} - {kin[r] for r in goods.train}
-        photos = {file_sha256(record.image) for record in goods.validation}
+    painted = any(record.source for record in records)  # without, no good photo need be hashed
+    hashes = {good: file_sha256(good.image) for good in kin} if painted else {}
+    families = {sha256: kin[good] for good, sha256 in hashes.items()}
+    # A family on both sides holds nobody out; its photos do, one by one.
+    held = {kin[r] for r in goods.validation} - {kin[r] for r in goods.train}
+    photos = {hashes.get(good) for good in goods.validation} - {None}
     owners = {record: families.get(record.source or "", STRANGER) for record in records}
     strangers = [record for record in records if owners[record] == STRANGER]
     kept = set(hold_out(strangers, seed=seed, fraction=_HELD_OUT, at_least=0).validation)

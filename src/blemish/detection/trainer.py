@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -246,7 +246,7 @@ def train(
         for part in divided(shown, split, kin, config.training.seed)
     )
     task = InspectorTask(config, photos, held_out, device, learnt, kept)
-    run = Run(task, _left(plan, begun), folder, cpu=task.device.type == "cpu")
+    run = Run(task, plan.left(begun), folder, cpu=task.device.type == "cpu")
     outcome = run.fit(resume=resume)
     weights = task.settle({n.removeprefix("inspector."): v for n, v in outcome.weights.items()})
     facts = _facts(config, split, outcome, plan)
@@ -259,13 +259,6 @@ def train(
         if warning:
             runtime.logger.warning("%s", warning)
     return detector
-
-
-def _left(plan: Plan, begun: float) -> Plan:
-    """Return the plan without the time that reading and comparing the photos has taken."""
-    if plan.seconds is None:
-        return plan
-    return replace(plan, seconds=max(1.0, plan.seconds - (time.monotonic() - begun)))
 
 
 def _with_turns(config: InspectorConfig, photos: Photos) -> InspectorConfig:

@@ -96,7 +96,7 @@ class Patchwork:
         exemplars: of one type; spread: deviation of the product's pixels, 1 = white; turn: how the
         mask was turned, and the exemplars with it; where: the device to work on, None for the CPU.
         """
-        self.spread, self.whole = spread, _picture(photo).to(where)
+        self.spread, self.whole = spread, as_picture(photo).to(where)
         self.box = _box(mask)
         rows, columns = self.box
         self.clean = self.whole[..., rows, columns]
@@ -202,7 +202,7 @@ def _view(exemplar: Exemplar, scale: float, turn: Turn | None) -> tuple[Tensor, 
     if turn is not None:
         image = np.asarray(TURNS[turn](image), np.uint8)
         mask = np.asarray(TURNS[turn](mask), np.bool_)
-    return _picture(image), np.ascontiguousarray(mask)
+    return as_picture(image), np.ascontiguousarray(mask)
 
 
 @lru_cache(64)
@@ -248,8 +248,8 @@ def _is_grey(picture: Tensor) -> bool:
     return bool((picture == picture[:, :1]).all())
 
 
-def _picture(photo: Image) -> Tensor:
-    """Return uint8 (H, W, 3) as float32 (1, 3, H, W), 1 = white."""
+def as_picture(photo: Image) -> Tensor:
+    """Return a photo, uint8 (H, W, 3), as float32 (1, 3, H, W), 1 = white."""
     return torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255
 
 

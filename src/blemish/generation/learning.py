@@ -16,7 +16,7 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 from torch import Tensor
 
-from blemish import runtime
+from blemish import artifacts, runtime
 from blemish.backbones import LatentBackbone, find
 from blemish.backbones.embedded import Embedded, PixelCodec
 from blemish.config import read_yaml, validated, write_yaml
@@ -25,7 +25,7 @@ from blemish.errors import ArtifactError, ConfigError, DatasetError
 from blemish.generation.augmentation import Augmentation
 from blemish.generation.crops import window_around
 from blemish.generation.embedding import Embedding
-from blemish.generation.exemplars import Exemplar
+from blemish.generation.exemplars import Exemplar, as_picture
 from blemish.generation.generator import Generator
 from blemish.generation.goods import Goods
 from blemish.generation.inversion import Inversion, InversionSettings
@@ -122,8 +122,8 @@ def learn(
     _claim(folder, config, shown, resume=resume)
     exemplars = _exemplars(samples, config)
     if isinstance(backbone, PixelCodec):
-        pictures = [_tensor(sample.image) for sample in samples]
-        backbone.standardise([*pictures, *(_tensor(read_sample(r).image) for r in _some(goods))])
+        pictures = [as_picture(sample.image) for sample in samples]
+        backbone.standardise([*pictures, *(as_picture(read_sample(r).image) for r in _some(goods))])
     facts: dict[str, Any] = {
         "blemish": __version__,
         "photos": shown,
@@ -134,7 +134,7 @@ def learn(
         assert plan is not None  # noqa: S101 - checked above
         assert not isinstance(backbone, PixelCodec) or isinstance(backbone, Embedded)  # noqa: S101
         embedding = _embedding(config, backbone, samples).to(where)
-        left = _left(plan, begun)
+        left = plan.left(begun)
         run = _Inverting(config, backbone, embedding, samples, resume)
         embedding, facts["defects"] = run("defects", left, folder)
         if config.learning.masks:
@@ -272,10 +272,7 @@ def _read(
             tokens = described(readers, squares, (count, width))
             embedding.anomaly[embedding.index([label])[0]] = tokens.mean(0)
         if embedding.shape["encoder"] == "small" and places == embedding.shape["spatial_tokens"]:
-            part = {
-                k.removeprefix("spatial."): v for k, v in readers.items() if k.startswith("spatial.")
-            }
-            embedding.encoder.load_state_dict(part)
+            embedding.encoder.load_state_dict(artifacts.part(readers, "spatial"))
 
 
 @dataclass(frozen=True)
@@ -317,12 +314,6 @@ class _Inverting:
         return task.settle(outcome.weights), facts
 
 
-def _left(plan: Plan, begun: float) -> Plan:
-    if plan.seconds is None:
-        return plan
-    return replace(plan, seconds=max(1.0, plan.seconds - (time.monotonic() - begun)))
-
-
 def _named(record: Record, root: Path) -> dict[str, str]:
     assert record.mask is not None  # noqa: S101 - chosen for their masks
     return {
@@ -331,7 +322,3 @@ def _named(record: Record, root: Path) -> dict[str, str]:
         "sha256": runtime.file_sha256(record.image),
         "mask_sha256": runtime.file_sha256(record.mask),
     }
-
-
-def _tensor(photo: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
-    return torch.from_numpy(np.array(photo)).permute(2, 0, 1).float() / 255

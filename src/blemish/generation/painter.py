@@ -13,7 +13,7 @@ from blemish.backbones import LatentBackbone
 from blemish.backbones.embedded import PixelCodec
 from blemish.errors import ConfigError
 from blemish.generation.embedding import Embedding
-from blemish.generation.exemplars import Exemplar, Patchwork
+from blemish.generation.exemplars import Exemplar, Patchwork, as_picture
 from blemish.generation.sampler import Reweighting, Sampling, paint
 from blemish.generator_config import PaintingConfig
 from blemish.runtime import numpy_generator, stream_seed
@@ -105,11 +105,10 @@ class Painter:
             assert self.embedding is not None  # noqa: S101 - checked in __init__
             with torch.no_grad():
                 tokens = self.embedding([label], covered)
-        picture = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].to(where).float() / 255
         made = paint(
             self.backbone,
             tokens,
-            picture,
+            as_picture(photo).to(where),
             covered,
             [stream_seed(stream, "noise")],
             self._sampling(label),

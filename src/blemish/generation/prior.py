@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from blemish import artifacts
 from blemish.backbones import Scene
 from blemish.backbones.embedded import Embedded, Shape
 from blemish.data import write_png
@@ -177,9 +178,7 @@ def described(
     """
     describer, encoder = Describer(shape[0], shape[1]), LiteEncoder()
     for name, module in (("describer", describer), ("encoder", encoder)):
-        start = f"{name}."
-        own = {k.removeprefix(start): v.float() for k, v in readers.items() if k.startswith(start)}
-        module.load_state_dict(own)
+        module.load_state_dict({k: v.float() for k, v in artifacts.part(readers, name).items()})
     images, masks = (torch.from_numpy(np.stack(part)) for part in zip(*squares, strict=True))
     with torch.no_grad():
         features = encoder(images.permute(0, 3, 1, 2).float() / 255)

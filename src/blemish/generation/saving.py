@@ -150,7 +150,7 @@ def _backbone(
         backbone.level.fill_(level)
         backbone.spread.fill_(spread)
     if isinstance(backbone, Embedded):
-        network = _part(tensors, "network")
+        network = artifacts.part(tensors, "network")
         if network:
             backbone.network.load_state_dict({name: w.float() for name, w in network.items()})
     return backbone
@@ -160,11 +160,5 @@ def _embedding(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> Embedd
     if "embedding" not in card:
         return None
     embedding = Embedding(card["embedding"]["types"], **card["embedding"]["shape"])
-    embedding.load_state_dict(_part(tensors, "embedding"))
+    embedding.load_state_dict(artifacts.part(tensors, "embedding"))
     return embedding.eval()
-
-
-def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Return the tensors below a name, without it."""
-    start = f"{name}."
-    return {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,6 +56,12 @@ class Plan:
     ema: float = 0.999
     checkpoint_seconds: float = 60.0
     trackers: tuple[str, ...] = ()
+
+    def left(self, begun: float) -> Plan:
+        """Return the plan without the seconds since `begun` (`time.monotonic`), at least one."""
+        if self.seconds is None:
+            return self
+        return replace(self, seconds=max(1.0, self.seconds - (time.monotonic() - begun)))
 
     def rate(self, iteration: int, total: int) -> float:
         """Return the learning rate's factor in (0, 1]: linear warm-up, constant, linear decay."""
