@@ -18,7 +18,8 @@ class Record:
 
     label: `"good"` or the name of the defect type. split: `"train"` or `"test"`. mask: the defect's
     mask file, None when the photo is good or when nobody drew one. synthetic: made by a generator.
-    source: SHA-256 of the good photo that a generated defect was painted on.
+    source: SHA-256 of the good photo that a generated defect was painted on. made_of: SHA-256 of the
+    photos whose real defects it was made of; empty where nobody noted them.
     """
 
     image: Path
@@ -27,6 +28,7 @@ class Record:
     mask: Path | None = None
     synthetic: bool = False
     source: str | None = None
+    made_of: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:

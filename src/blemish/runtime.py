@@ -28,16 +28,37 @@ _MALLOPT = ((-3, 2**31 - 1), (-1, 2**31 - 1), (-2, 2**28))
 def device(name: str = "auto") -> torch.device:
     """Return the device to run on: the named one, or the fastest that this machine has.
 
+    Of several processes (torchrun) each gets the graphics card of its LOCAL_RANK. Whichever card it is
+    becomes the current one: accelerate takes that one too.
+
     Raises:
-        ConfigError: there is no such device.
+        ConfigError: there is no such device, or several processes were told to use one card.
     """
     if name != "auto":
-        return _named_device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+        found = _named_device(name)
+    elif torch.cuda.is_available():
+        found = torch.device("cuda")
+    elif torch.backends.mps.is_available():
+        found = torch.device("mps")
+    else:
+        found = torch.device("cpu")
+    return _own_card(found) if found.type == "cuda" else found
+
+
+def _own_card(found: torch.device) -> torch.device:
+    """Return the graphics card of this process, now the current one."""
+    rank = int(os.environ.get("LOCAL_RANK", "-1"))  # accelerate's word for none, too
+    if rank >= 0:
+        own = torch.device("cuda", rank % torch.cuda.device_count())
+        if found.index not in (None, own.index):
+            raise ConfigError(
+                f"the process of LOCAL_RANK {rank} was told to use {found}, its own card is {own}",
+                hint="leave the device at auto; CUDA_VISIBLE_DEVICES chooses among the cards",
+            )
+        found = own
+    if found.index is not None:
+        torch.cuda.set_device(found)
+    return found
 
 
 def _named_device(name: str) -> torch.device:

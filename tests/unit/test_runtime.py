@@ -118,6 +118,50 @@ def test_a_device_that_is_not_there_is_refused(name):
         runtime.device(name)
 
 
+@pytest.fixture
+def cards(monkeypatch):
+    """A machine with four graphics cards; the list of those that were made the current one."""
+    chosen = []
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch, "empty", lambda *_, device: None)
+    return chosen
+
+
+def test_without_other_processes_the_current_card_is_used_and_stays_the_current_one(cards):
+    assert runtime.device() == runtime.device("cuda") == torch.device("cuda")
+    assert not cards
+
+
+def test_a_card_that_is_named_becomes_the_current_one_which_accelerate_takes(cards):
+    assert runtime.device("cuda:2") == torch.device("cuda", 2)
+    assert cards == [torch.device("cuda", 2)]
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+@pytest.mark.parametrize(("rank", "card"), [(0, 0), (3, 3), (5, 1)])
+def test_each_of_several_processes_gets_the_card_of_its_rank(cards, monkeypatch, name, rank, card):
+    """As accelerate: more processes than cards begin again at the first."""
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+    assert runtime.device(name) == torch.device("cuda", card)
+    assert cards == [torch.device("cuda", card)]
+
+
+def test_several_processes_are_not_sent_to_one_card(cards, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert runtime.device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(ConfigError, match="LOCAL_RANK 1 was told to use cuda:0"):
+        runtime.device("cuda:0")
+    assert cards == [torch.device("cuda", 1)]
+
+
+def test_the_rank_says_nothing_about_other_devices(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert runtime.device("cpu") == torch.device("cpu")
+
+
 def test_keeping_memory_may_be_asked_for_anywhere():
     runtime.keep_memory()
     assert float(torch.ones(1 << 20).sum()) == 1 << 20

@@ -12,11 +12,20 @@ from tqdm import tqdm
 
 from blemish import config
 from blemish.cli.output import emit
-from blemish.data import IMAGE_EXTENSIONS, natural_key, read_dataset, write_coco, write_png, write_yolo
+from blemish.data import (
+    IMAGE_EXTENSIONS,
+    Dataset,
+    natural_key,
+    read_dataset,
+    write_coco,
+    write_png,
+    write_yolo,
+)
 from blemish.errors import DatasetError
 from blemish.generation import Generator, comparison, read_manifest, write_masks
 from blemish.generation import learn as learn_defects
 from blemish.generation.manifest import Entry
+from blemish.generation.saving import load_repertoire
 from blemish.generator_config import GeneratorConfig
 from blemish.runtime import file_sha256, logger
 from blemish.training import Plan
@@ -65,8 +74,9 @@ def learn(options: argparse.Namespace) -> int:
 
 def generate(options: argparse.Namespace) -> int:
     """Paint pairs and print how many of each type passed the gate."""
-    generator = _generator(options, options.sets)
     dataset = read_dataset(options.data)
+    _refuse_own_folder(dataset, options.out)
+    generator = _generator(options, options.sets)
     counts = dict.fromkeys(options.types or generator.types, options.count)
     begun = time.monotonic()
     made: list[Entry] = []
@@ -132,14 +142,14 @@ def review(options: argparse.Namespace) -> int:
         raise DatasetError(
             f"{options.data} holds no generated pairs", hint="give the folder that generate wrote"
         )
-    generator = None if options.generator is None else Generator.load(options.generator, device="cpu")
+    real = None if options.generator is None else load_repertoire(options.generator)
     for label in sorted({entry.label for entry in known.values()}, key=natural_key):
         # What somebody deleted by hand is not shown, and readers leave it out likewise.
         entries = [e for e in known.values() if e.label == label and e.intact(options.data)]
-        real = [] if generator is None else generator.repertoire.real(label)
         sheet = options.data / "review" / f"{label}.png"
         if entries:
-            write_png(sheet, comparison(options.data, entries, real, options.shown))
+            shown = [] if real is None else real.real(label)
+            write_png(sheet, comparison(options.data, entries, shown, options.shown))
         emit({"type": label, "sheet": str(sheet) if entries else None, **_yield(entries)})
     return 0
 
@@ -153,7 +163,7 @@ def reproduce_sample(options: argparse.Namespace) -> int:
             f"{options.data} lists no {options.sample!r}", hint="name it as TYPE/INDEX: crack/12"
         )
     entry = known[label, int(index)]
-    painting = _generator(options, options.sets).reproduce(entry)
+    painting = _generator(options, options.sets).reproduce(entry, options.data)
     write_png(options.out, painting.image)
     identical = file_sha256(options.out) == entry.image_sha256
     if not identical:
@@ -173,6 +183,22 @@ def _generator(options: argparse.Namespace, sets: list[str]) -> Generator:
         generator = generator.with_settings(config.dotted(sets))
     folder = getattr(options, "masks", None)
     return generator if folder is None else generator.with_masks(_mask_files(folder))
+
+
+def _refuse_own_folder(dataset: Dataset, out: Path) -> None:
+    """Stop where pairs would be written among the photos that they are painted on.
+
+    Elsewhere a folder that is not empty is refused; one with a manifest might be a run to go on with.
+
+    Raises:
+        DatasetError: the dataset has a manifest, and one of both folders is in the other.
+    """
+    root, target = dataset.root.resolve(), out.resolve()
+    if dataset.layout == "manifest" and (root.is_relative_to(target) or target.is_relative_to(root)):
+        raise DatasetError(
+            f"{out} and the dataset {dataset.root} are one folder, or one lies in the other",
+            hint="give --out a folder of its own: photos and manifest of the dataset stay as they are",
+        )
 
 
 def _mask_files(folder: Path) -> dict[str, list[Path]]:

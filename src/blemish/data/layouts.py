@@ -169,4 +169,14 @@ def _parse_line(root: Path, line: str, masks: Masks) -> Record:
     if mask is not None and image.is_file() and not mask.is_file():
         raise DatasetError(f"{image} has no mask: expected {mask}", hint=NO_MASK_FIX)
     source = entry.get("source_sha256")
-    return Record(image, label, split, mask, synthetic, source if isinstance(source, str) else None)
+    source = source if isinstance(source, str) else None
+    return Record(image, label, split, mask, synthetic, source, _made_of(entry))
+
+
+def _made_of(entry: dict[str, Any]) -> tuple[str, ...]:
+    """Return which real defects a pair was made of, as its line says; none where it does not."""
+    parameters = entry.get("parameters")
+    named = parameters.get("exemplars") if isinstance(parameters, dict) else None
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        return ()
+    return tuple(named)

@@ -86,6 +86,8 @@ class Detector:
                 f"{folder} holds a {card.get('kind')}, expected an {KIND}",
                 hint="give the detector folder that `blemish train` wrote",
             )
+        # Saved before there was a trust: what was learned counted once.
+        tensors.setdefault("trust", torch.ones(()))
         try:
             told, facts, settings = card["calibration"], card["facts"], config.parse(card["config"])
             calibration = Calibration.of(told["scores"], told["false_alarm_rate"])

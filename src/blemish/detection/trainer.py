@@ -137,8 +137,9 @@ class InspectorTask:
     def settle(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the inspector's whole state with these learned weights, their ceiling and trust.
 
-        The trust is that of 1, 2, 4 and 8 which does best on held-out good photos and examples; 1
-        without examples, as drawn defects say nothing about real ones.
+        The trust is that of 1, 2, 4 and 8 which does best on held-out good photos and examples, of real
+        defects that training has not seen (`examples.divided`); 1 without such examples, as drawn
+        defects say nothing about real ones.
         """
         self.inspector.load_state_dict(weights, strict=False)
         self.inspector.eval()
@@ -221,9 +222,10 @@ def train(
     """Return a detector trained on the dataset's good training photos, saved in `folder/detector`.
 
     examples: defects to learn from beside the drawn ones and those of the dataset's own training split,
-    real or generated; all with masks. No photo of the test split is opened. A budget of seconds counts
-    from this call. The run can be killed at any moment; with `resume` it goes on from its last
-    checkpoint and ends with the same weights.
+    real or generated; all with masks. Some are held out to say how much what is learned of them counts,
+    with all that was painted of the same real defects. No photo of the test split is opened. A budget
+    of seconds counts from this call. The run can be killed at any moment; with `resume` it goes on from
+    its last checkpoint and ends with the same weights.
 
     Raises:
         DatasetError: there are fewer than four good training photos.

@@ -55,11 +55,15 @@ _DARKEST, _GAIN = 0.02, 3.0
 
 @dataclass(frozen=True, eq=False)
 class Exemplar:
-    """One real defect of type `label`. image: uint8 (H, W, 3); template: its mask, and the product."""
+    """One real defect of type `label`.
+
+    image: uint8 (H, W, 3); template: its mask, and the product; sha256: of the photo's file.
+    """
 
     image: Image
     template: Template
     label: str
+    sha256: str = ""
 
     @cached_property
     def look(self) -> tuple[float, float]:
@@ -130,7 +134,11 @@ class Patchwork:
         found = patch_posterior(
             surroundings(cells, scale.side)[inside],
             surroundings(precision, scale.side)[inside, 0],
-            _traits(share, F.avg_pool2d(self.depth, scale.cell), scale.side)[inside],
+            _traits(
+                surroundings(share, scale.side)[inside, 0],
+                F.avg_pool2d(self.depth, scale.cell).flatten()[inside],
+                scale.side,
+            ),
             self._known[scale],
             mode=scale.cell == 1,
         )
@@ -169,31 +177,45 @@ class Patchwork:
 
 
 def _known(cuts: Sequence[tuple[Tensor, Mask]], scale: Scale, rng: np.random.Generator) -> Patches:
-    """Return the patches of a scale in all exemplars, around cells of their defects."""
-    looks, traits, centres = [], [], []
+    """Return the patches of a scale in all exemplars, around cells of their defects.
+
+    Of more than `_MOST` some are drawn before any is cut out: those of a large defect, overlapping as
+    they are, would fill the memory.
+    """
+    grids, places = [], []
     for image, mask in cuts:
         cover = torch.from_numpy(mask.astype(np.float32))[None, None].to(image)
         deepness = _depth(mask).to(image)
         # A grid of cells may lie anywhere on the defect: two of its phases are kept.
         for start in {0, scale.cell // 2}:
             planes = [plane[..., start:, start:] for plane in (image, cover, deepness)]
-            cells, share, deep = (F.avg_pool2d(plane, scale.cell) for plane in planes)
-            inside = share.flatten() > 0
-            looks.append(surroundings(cells, scale.side)[inside])
-            traits.append(_traits(share, deep, scale.side)[inside])
-            centres.append(cells.flatten(2)[0].T[inside])
-    parts = [torch.cat(some) for some in (looks, traits, centres)]
-    count = len(parts[0])
-    if count > _MOST:
-        chosen = torch.from_numpy(np.sort(rng.choice(count, _MOST, replace=False)))
-        parts = [part[chosen.to(part.device)] for part in parts]
-    return Patches(*parts)
+            grids.append([F.avg_pool2d(plane, scale.cell) for plane in planes])
+            places.append(grids[-1][1].flatten().nonzero()[:, 0])
+    ends = np.cumsum([len(some) for some in places])
+    chosen = np.arange(ends[-1])
+    if len(chosen) > _MOST:
+        chosen = np.sort(rng.choice(len(chosen), _MOST, replace=False))
+    looks, traits, centres = [], [], []
+    for (cells, share, deep), some, end in zip(grids, places, ends, strict=True):
+        mine = chosen[(chosen >= end - len(some)) & (chosen < end)] - (end - len(some))
+        at = some[torch.from_numpy(mine).to(some.device)]
+        looks.append(_around(cells, scale.side, at))
+        traits.append(_traits(_around(share, scale.side, at)[:, 0], deep.flatten()[at], scale.side))
+        centres.append(cells.flatten(2)[0].T[at])
+    return Patches(*(torch.cat(some) for some in (looks, traits, centres)))
 
 
-def _traits(share: Tensor, depth: Tensor, side: int) -> Tensor:
-    """Return what the outline says about each cell, in units of `SHAPE`."""
-    outline = surroundings(share, side)[:, 0] / SHAPE
-    return torch.cat([outline, depth.flatten()[:, None] * math.sqrt(side) / SHAPE], dim=1)
+def _around(picture: Tensor, side: int, places: Tensor) -> Tensor:
+    """Return `surroundings` of some cells alone, (N, C, side^2); places: int64 (N,), row by row."""
+    padded = F.pad(picture, (side // 2,) * 4, mode="reflect")
+    windows = padded[0].unfold(1, side, 1).unfold(2, side, 1)  # a view, (C, H, W, side, side)
+    rows, columns = places // picture.shape[-1], places % picture.shape[-1]
+    return windows[:, rows, columns].flatten(2).transpose(0, 1)
+
+
+def _traits(outline: Tensor, depth: Tensor, side: int) -> Tensor:
+    """Return what the outline (N, side^2) and the depth (N,) say about cells, in units of `SHAPE`."""
+    return torch.cat([outline / SHAPE, depth[:, None] * math.sqrt(side) / SHAPE], dim=1)
 
 
 def _view(exemplar: Exemplar, scale: float, turn: Turn | None) -> tuple[Tensor, Mask]:

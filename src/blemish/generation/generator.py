@@ -17,7 +17,7 @@ from blemish.config import merged, validated
 from blemish.data import read_image
 from blemish.errors import ConfigError, DatasetError, ImageError
 from blemish.generation.crops import Painting, paste, window_around
-from blemish.generation.goods import Goods
+from blemish.generation.goods import Goods, product_in
 from blemish.generation.manifest import Entry, Run
 from blemish.generation.output import Crew, Made, include_good, write_pairs
 from blemish.generation.placement import (
@@ -35,8 +35,7 @@ from blemish.generation.warps import Jitter
 from blemish.generation.workers import one_thread, workers
 from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
-from blemish.runtime import file_sha256, numpy_generator, stream_seed
-from blemish.synthesis import foreground
+from blemish.runtime import numpy_generator, stream_seed
 
 if TYPE_CHECKING:
     from blemish.config import Turn
@@ -105,11 +104,17 @@ class Generator:
         return kind
 
     def settings(self, region: Region | None = None) -> str:
-        """Return the SHA-256 of what decides a pair beside the model: dials, masks, and the region."""
+        """Return the SHA-256 of what decides a pair beside the model: dials, masks, and the region.
+
+        Raises:
+            ImageError: the region is a file that is not there.
+        """
+        if isinstance(region, Path) and not region.is_file():
+            hint = "give a mask of the photos' size, white where defects may be"
+            raise ImageError(f"the region of interest {region} is not there", hint=hint)
         dials = self.config.model_dump(mode="json", include={"masks", "painting", "quality"})
         parts = [dials, self.repertoire.masks_digest, region_digest(region)]
-        words = json.dumps(parts, sort_keys=True)
-        return hashlib.sha256(words.encode()).hexdigest()
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def with_settings(self, values: Mapping[str, Any]) -> Self:
         """Return this generator with other settings of `masks`, `painting` or `quality`.
@@ -160,7 +165,7 @@ class Generator:
         image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
         template = self._template(label, name := (seed, 0, 0))
         if mask is None:
-            placed = self._placed(label, template, self._product(image), None, name)
+            placed = self._placed(label, template, product_in(image, self.kind), None, name)
             return self._painted(image, placed.mask, label, template, name, placed.change.turn)
         if mask.shape != image.shape[:2] or mask.dtype != np.bool_ or not mask.any():
             raise ImageError(
@@ -240,11 +245,12 @@ class Generator:
             refused=chosen.refused,
         )
 
-    def reproduce(self, entry: Entry) -> Painting:
-        """Return a pair again from its manifest entry, bit for bit.
+    def reproduce(self, entry: Entry, root: Path | None = None) -> Painting:
+        """Return a pair again from its manifest entry, bit for bit; `root`: where it lies.
 
         Raises:
             DatasetError: the entry is of another model or of other settings, or its photo has changed.
+            ImageError: its region of interest is gone.
         """
         found = entry.parameters.get("region")
         settings = self.settings(region := None if found is None else named_region(found))
@@ -254,14 +260,10 @@ class Generator:
                 f"{entry.run.settings[:12]}; this is {self.model[:12]} with {settings[:12]}",
                 hint="give the generator, the settings and the masks that it was made with",
             )
-        source = Path(entry.source)
-        if not source.is_file() or file_sha256(source) != entry.source_sha256:
-            raise DatasetError(
-                f"{source}, on which {entry.image} was painted, is gone or has changed",
-                hint="restore the good photo",
-            )
+        source = entry.good_photo(root)
         photo, name = read_image(source), (entry.run.seed, entry.index, entry.parameters["attempt"])
-        return self._attempt(photo, source, self._product(photo), region, entry.label, name).painting
+        product = product_in(photo, self.kind)
+        return self._attempt(photo, source, product, region, entry.label, name).painting
 
     def place(self, goods: Goods, label: str, name: Name, region: Region | None) -> Placed:
         """Return a mask of a type on one of the good photos."""
@@ -283,6 +285,9 @@ class Generator:
         placed = self._placed(label, template, product, allowed(region, photo), name)
         painting = self._painted(photo, placed.mask, label, template, name, placed.change.turn)
         facts = placed.summary() | {"attempt": name[2]}
+        patches = self.config.painting.painter == "patches"
+        some = self._sources(label, template, name) if patches else None
+        facts["exemplars"] = self.repertoire.made_of(label, template, some)
         if region is not None:
             facts["region"] = region_name(region)
         return _Attempt(photo, source, painting, facts)
@@ -291,8 +296,7 @@ class Generator:
         """Return the good photo to paint on: one that is lit as the first source is."""
         template = self._template(label, name)
         first = self._sources(label, template, name)[0]
-        rng = _rng("photo", label, name)
-        return goods.like(first, template, self.config.painting.lookalikes, rng)
+        return goods.like(first, template, self.config.painting.lookalikes, _rng("photo", label, name))
 
     def _placed(
         self, label: str, template: Template, product: Mask, region: Mask | None, name: Name
@@ -305,8 +309,7 @@ class Generator:
             turns=self.repertoire.turns,
         )
         known, largest = self.repertoire.habits(label)
-        rng = _rng("place", label, name)
-        return place(template, product, known, largest, jitter, rng, region)
+        return place(template, product, known, largest, jitter, _rng("place", label, name), region)
 
     def _painted(
         self,
@@ -341,9 +344,6 @@ class Generator:
         how = self.config.painting
         rng = _rng("sources", label, name)
         return self.repertoire.sources(label, template, how.sources, how.loyalty, rng)
-
-    def _product(self, photo: Image) -> Mask:
-        return foreground(photo) if self.kind == "object" else np.ones(photo.shape[:2], np.bool_)
 
 
 def _rng(what: str, label: str, name: Name) -> np.random.Generator:

@@ -21,6 +21,11 @@ from blemish.synthesis.arrays import Image, Mask
 _IN_MEMORY = 16
 
 
+def product_in(photo: Image, kind: ProductKind) -> Mask:
+    """Return where the product is in a photo, bool (H, W): everywhere if it is a surface."""
+    return foreground(photo) if kind == "object" else np.ones(photo.shape[:2], np.bool_)
+
+
 class Goods:
     """Good photos of the training split, read when they are needed; the last ones stay in memory.
 
@@ -68,8 +73,7 @@ class Goods:
         return read_sample(self.records[number]).image
 
     def _product(self, number: int) -> Mask:
-        photo = self.photo(number)
-        return foreground(photo) if self.kind == "object" else np.ones(photo.shape[:2], np.bool_)
+        return product_in(self.photo(number), self.kind)
 
     def _read_facts(self, number: int) -> tuple[tuple[int, int], tuple[float, float]]:
         """Return a photo's (H, W) and its look."""

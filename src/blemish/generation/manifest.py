@@ -12,7 +12,7 @@ from typing import Any
 from blemish.data.layouts import MANIFEST
 from blemish.data.listing import natural_key, path_inside
 from blemish.errors import DatasetError
-from blemish.records import Record
+from blemish.records import GOOD, Record
 from blemish.runtime import atomic_write, file_sha256
 
 logger = logging.getLogger("blemish.generation")
@@ -37,8 +37,9 @@ class Entry:
 
     image, mask: relative to the folder. index: within its type; the pair is a pure function of
     (run, label, index). source: the good photo that was painted on. parameters: how the mask was made
-    and placed, and how the defect was painted. scores, accepted, reasons: of the gate. attempts:
-    pairs that were made for this index; refused: why those before it were not taken.
+    and placed, and of which real defects: `exemplars`, the SHA-256 of their photos. scores, accepted,
+    reasons: of the gate. attempts: pairs that were made for this index; refused: why those before it
+    were not taken.
     """
 
     image: str
@@ -69,8 +70,23 @@ class Entry:
 
     def record(self, root: Path) -> Record:
         """Return where the pair lies, as readers will find it."""
-        return Record(
-            root / self.image, self.label, "train", root / self.mask, True, self.source_sha256
+        image, mask = root / self.image, root / self.mask
+        made_of = tuple(self.parameters.get("exemplars", ()))
+        return Record(image, self.label, "train", mask, True, self.source_sha256, made_of)
+
+    def good_photo(self, root: Path | None = None) -> Path:
+        """Return the good photo that was painted on, or its copy in the folder of the pairs.
+
+        Raises:
+            DatasetError: neither is there as it was.
+        """
+        copies = sorted((root / "train" / GOOD).glob("*")) if root is not None else []
+        for file in (Path(self.source), *copies):
+            if file.is_file() and file_sha256(file) == self.source_sha256:
+                return file
+        raise DatasetError(
+            f"{self.source}, on which {self.image} was painted, is gone or has changed",
+            hint="restore the good photo",
         )
 
     def intact(self, root: Path) -> bool:

@@ -105,6 +105,17 @@ class Repertoire:
         loyal = rng.random() < loyalty
         return ([*own, *others] if loyal else [*others, *own])[:count]
 
+    def made_of(
+        self, label: str, mask: Template, sources: Sequence[Exemplar] | None = None
+    ) -> list[str]:
+        """Return the SHA-256 of the photos whose real defects lent a painting its mask and its looks.
+
+        sources: whose patches paint; None where a network does, which has learned from all of the type.
+        """
+        real = self.exemplars[label]
+        own = [one for one in real if one.template is mask]
+        return sorted({one.sha256 for one in (*own, *(real if sources is None else sources))} - {""})
+
     def _habits(self, label: str) -> tuple[Habit, Points]:
         """Return where a type's defects like to be, and their largest extent."""
         templates = self.templates[label]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,35 @@ def load_parts(folder: Path, device: str, precision: str | None) -> Parts:
         ArtifactError: the folder is no generator, is damaged, or was written by a newer version.
         DependencyError: its backbone is not installed.
     """
+    with _card_of(folder) as (tensors, card):
+        config = validated(GeneratorConfig, card["config"])
+        repertoire = _repertoire(tensors, card, config)
+        where = runtime.device(device)
+        backbone = _backbone(config, tensors, card, where, precision)
+        embedding = _embedding(tensors, card)
+        facts = dict(card["facts"])
+    painter = Painter(
+        backbone,
+        None if embedding is None else embedding.to(where),
+        config.painting,
+        facts.get("unfilled", ()),
+    )
+    return config, repertoire, painter, _model(card), facts
+
+
+def load_repertoire(folder: Path) -> Repertoire:
+    """Return the real defects that a saved generator has learned; its backbone need not be there.
+
+    Raises:
+        ArtifactError: the folder is no generator, is damaged, or was written by a newer version.
+    """
+    with _card_of(folder) as (tensors, card):
+        return _repertoire(tensors, card, validated(GeneratorConfig, card["config"]))
+
+
+@contextlib.contextmanager
+def _card_of(folder: Path) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
+    """Give the block a generator's tensors and card; what it does not find in them is their fault."""
     tensors, card = artifacts.load_artifact(folder)
     if card.get("kind") != KIND:
         raise ArtifactError(
@@ -83,32 +114,30 @@ def load_parts(folder: Path, device: str, precision: str | None) -> Parts:
             hint="give the folder that `blemish learn` wrote",
         )
     try:
-        config = validated(GeneratorConfig, card["config"])
-        exemplars: dict[str, list[Exemplar]] = {}
-        for index, entry in enumerate(card["exemplars"]):
-            image, mask, product = (
-                tensors[f"exemplar.{index}.{part}"].numpy() for part in ("image", "mask", "product")
-            )
-            template = Template(mask, product, entry["mask"], entry["sha256"])
-            exemplars.setdefault(entry["type"], []).append(Exemplar(image, template, entry["type"]))
-        where = runtime.device(device)
-        backbone = _backbone(config, tensors, card, where, precision)
-        embedding = _embedding(tensors, card)
-        facts = dict(card["facts"])
-        turns = config.product.turns
-        if turns == "auto" or config.product.kind == "auto":
-            raise ValueError("product.kind and product.turns are not decided")
+        yield tensors, card
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, BlemishError):
             raise
         raise ArtifactError(f"{folder} does not fit its own card: {error}") from error
-    painter = Painter(
-        backbone,
-        None if embedding is None else embedding.to(where),
-        config.painting,
-        facts.get("unfilled", ()),
-    )
-    return config, Repertoire(exemplars, turns), painter, _model(card), facts
+
+
+def _repertoire(
+    tensors: Mapping[str, Tensor], card: Mapping[str, Any], config: GeneratorConfig
+) -> Repertoire:
+    turns = config.product.turns
+    if turns == "auto" or config.product.kind == "auto":
+        raise ValueError("product.kind and product.turns are not decided")
+    # Both are of the photos in the order that learning read them, the exemplars type by type.
+    photos = sorted(dict(card["facts"]).get("photos", ()), key=itemgetter("type"))
+    exemplars: dict[str, list[Exemplar]] = {}
+    for index, entry in enumerate(card["exemplars"]):
+        image, mask, product = (
+            tensors[f"exemplar.{index}.{part}"].numpy() for part in ("image", "mask", "product")
+        )
+        template, label = Template(mask, product, entry["mask"], entry["sha256"]), entry["type"]
+        sha256 = photos[index]["sha256"] if index < len(photos) else ""
+        exemplars.setdefault(label, []).append(Exemplar(image, template, label, sha256))
+    return Repertoire(exemplars, turns)
 
 
 def _model(card: Mapping[str, Any]) -> str:

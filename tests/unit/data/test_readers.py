@@ -174,6 +174,20 @@ def test_a_generated_pair_knows_the_good_photo_that_it_was_painted_on(tmp_path, 
     assert [record.source for record in read_dataset(tmp_path).records] == ["ab" * 32, None, None]
 
 
+def test_a_generated_pair_knows_the_real_defects_that_it_was_made_of(tmp_path, paint):
+    said = [{"exemplars": ["ab" * 32, "cd" * 32]}, {"exemplars": []}, {"exemplars": "ab"}]
+    said += [{"exemplars": ["ab", 3]}, {"scale": 1}, ["ab"]]
+    for index in range(len(said)):
+        paint(f"{index}.png")
+    lines = [
+        {"image": f"{index}.png", "label": "dent", "parameters": one} for index, one in enumerate(said)
+    ]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    first, *others = (record.made_of for record in read_dataset(tmp_path).records)
+    assert first == ("ab" * 32, "cd" * 32)
+    assert others == [()] * 5
+
+
 @pytest.mark.parametrize(
     ("line", "what"),
     [

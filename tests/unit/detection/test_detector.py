@@ -189,6 +189,15 @@ def test_a_newer_schema_is_refused_with_the_way_out(folder):
         load(folder)
 
 
+def test_a_detector_saved_before_there_was_a_trust_counts_what_it_learned_once(folder, detector):
+    tensors, card = load_artifact(folder)
+    del tensors["trust"]
+    save_artifact(folder, tensors, card)
+    old = load(folder)
+    assert old.predict(nut(0)).score == detector.predict(nut(0)).score
+    assert float(old._inspector.trust) == 1
+
+
 def test_an_artifact_of_another_kind_is_refused(tmp_path):
     save_artifact(tmp_path / "other", {"x": torch.zeros(1)}, {"kind": "embedding"})
     with pytest.raises(ArtifactError, match="holds a embedding, expected an inspector"):

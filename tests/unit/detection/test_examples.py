@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from blemish.data import hold_out, letterbox, read_dataset, write_sample
+from blemish.data import Split, hold_out, letterbox, read_dataset, write_sample
+from blemish.detection import examples as module
 from blemish.detection import train
 from blemish.detection.examples import STRANGER, Examples, checked, digest, divided
 from blemish.detection.photos import Photos
@@ -61,6 +62,28 @@ def test_a_letterboxed_example_is_the_photo_and_its_mask_in_one_frame(tmp_path, 
     assert not mask[~view.valid].any()
     assert (view.image[mask][:, 2] > 100).all()
     assert (view.image[~mask][:, 2] < BRIGHT).all()
+
+
+def test_a_letterboxed_example_is_read_once_while_it_fits_into_memory(tmp_path, tiny, monkeypatch):
+    records = [example(tmp_path, "dent", str(number)) for number in range(2)]
+    opened = []
+
+    def spy(record):
+        opened.append(record)
+        return read(record)
+
+    read = module.read_sample
+    monkeypatch.setattr(module, "read_sample", spy)
+    some = [(record, 3) for record in records]
+    roomy = Examples(some, tiny())
+    for number in (0, 1, 0, 1):
+        roomy.view(number, rng())
+    assert opened == records
+    monkeypatch.setattr(module, "_CACHED_BYTES", 5 * SIZE**2)
+    narrow = Examples(some, tiny())
+    for number in (0, 0, 1, 0):
+        narrow.view(number, rng())
+    assert opened == [*records, records[0], records[1], records[0]]
 
 
 def test_a_tile_of_an_example_is_a_window_with_a_part_of_the_defect(tmp_path, tiled):
@@ -181,6 +204,141 @@ def test_a_pair_on_a_photo_that_is_not_there_is_a_stranger(tmp_path, goods):
     assert divided([record], split, kin, seed=0) == ([(record, STRANGER)], [])
 
 
+def photos_of(root, label, count):
+    """Photos of real defects; what a division looks at is their bytes alone."""
+    records = []
+    for number in range(count):
+        path = root / f"{label}{number}.png"
+        path.write_bytes(path.name.encode())
+        records.append(Record(path, label, "train", path))
+    return records
+
+
+def pair(label, number, good, *origins):
+    """A pair with the defects of real photos, painted on a good one."""
+    made_of = tuple(sorted({file_sha256(record.image) for record in origins}))
+    name = Path(f"pair of {label} {number}.png")
+    source = None if good is None else file_sha256(good.image)
+    return Record(name, label, "train", name, True, source, made_of)
+
+
+def pairs_of(label, real, goods, count=200, seed=0):
+    """As patches paint: a mask of one real defect, and half of the time the looks of another."""
+    stream = rng(seed)
+    made = []
+    for number in range(count):
+        own, other = stream.choice(len(real), 2)
+        origins = (real[own], real[own if number % 2 else other])
+        made.append(pair(label, number, goods[int(stream.integers(len(goods)))], *origins))
+    return made
+
+
+def origins_of(records):
+    return {name for r in records for name in (r.made_of if r.synthetic else [file_sha256(r.image)])}
+
+
+@pytest.mark.parametrize("with_real", [True, False])
+@pytest.mark.parametrize(("shots", "held_out"), [(1, 0), (2, 1), (5, 1), (14, 1), (30, 3)])
+def test_no_defect_and_no_good_photo_is_known_to_both_sides(
+    tmp_path, goods, shots, held_out, with_real
+):
+    split, kin = goods
+    real = photos_of(tmp_path, "dent", shots)
+    pairs = pairs_of("dent", real, list(kin))
+    records = [*pairs, *(real if with_real else ())]
+    shown, kept = (dict(side) for side in divided(records, split, kin, seed=0))
+    defects = origins_of(kept)
+    assert len(defects) == held_out
+    assert len(origins_of(shown)) == shots - held_out
+    assert not defects & origins_of(shown)
+    validation, training = ({file_sha256(r.image) for r in s} for s in (split.validation, split.train))
+    assert {r.source for r in shown} <= training | {None}
+    assert {r.source for r in kept} <= validation | {None}
+    for record in records:  # and none is left out that need not be
+        clean = not origins_of([record]) & defects
+        assert (record in shown) == (clean and record.source not in validation)
+        alone = origins_of([record]) <= defects
+        assert (record in kept) == (alone and record.source not in training)
+    again = divided(records[::-1], split, kin, seed=0)
+    assert [dict(side).keys() for side in again] == [shown.keys(), kept.keys()]
+    families = {file_sha256(good.image): kin[good] for good in kin}
+    for record, family in (shown | kept).items():
+        assert family == families.get(record.source, STRANGER)
+
+
+def held_of(records, seed=0):
+    """The names of the photos that are held out where there is no good photo."""
+    names = {file_sha256(r.image): r.image.stem for r in records if not r.synthetic}
+    _, kept = divided(records, Split((), (), ""), {}, seed)
+    return sorted(names[name] for name in origins_of(record for record, _ in kept))
+
+
+def test_of_few_real_defects_a_tenth_is_held_out_each_of_another_type(tmp_path):
+    types = ("dent", "hole", "rust", "stain", "tear")
+    some = [record for label in types for record in photos_of(tmp_path, label, 5)]
+    for seed in range(5):
+        found = held_of(some, seed)
+        assert len(found) == len({name[:-1] for name in found}) == 2
+    assert len({tuple(held_of(some, seed)) for seed in range(20)}) > 5
+
+
+def test_the_type_with_the_most_real_defects_gives_one_up_and_a_single_one_stays(tmp_path):
+    singles = [r for label in ("hole", "rust") for r in photos_of(tmp_path, label, 1)]
+    assert held_of(singles) == []
+    several = [*photos_of(tmp_path, "dent", 2), *photos_of(tmp_path, "tear", 4)]
+    for seed in range(10):
+        assert [name[:-1] for name in held_of([*singles, *several], seed)] == ["tear"]
+    many = [r for number in range(30) for r in photos_of(tmp_path, f"type {number}.", 1)]
+    assert len(held_of([*many, *photos_of(tmp_path, "dent", 4)])) == 1
+
+
+def test_a_type_does_not_stand_in_for_others_that_can_give_nothing_up(tmp_path):
+    """Of the 35 real defects four would be a tenth, but only the five dents have photos here."""
+    dents, holes = photos_of(tmp_path, "dent", 5), photos_of(tmp_path, "hole", 30)
+    painted = [pair("hole", number, None, *holes) for number in range(10)]
+    assert len(held_of([*dents, *painted])) == 1
+
+
+def test_a_photo_with_the_only_defect_of_another_type_is_not_held_out(tmp_path):
+    one, other = photos_of(tmp_path, "dent", 2)
+    for seed in range(10):
+        assert held_of([one, other, replace(one, label="hole")], seed) == ["dent1"]
+
+
+def test_what_a_network_painted_of_all_real_defects_is_not_given_up_to_hold_one_out(tmp_path, goods):
+    split, kin = goods
+    real = photos_of(tmp_path, "dent", 5)
+    pairs = [pair("dent", number, good, *real) for number, good in enumerate(kin)]
+    shown, kept = divided([*pairs, *real], split, kin, seed=0)
+    assert not kept
+    expected = {p for p, good in zip(pairs, kin, strict=True) if good in split.train}
+    assert dict(shown).keys() == expected | set(real)
+
+
+def test_a_defect_that_validation_could_not_show_alone_stays_in_training(tmp_path, goods):
+    split, kin = goods
+    real = photos_of(tmp_path, "dent", 3)
+    two = [pair("dent", n, good, *real[:2], real[2 - n % 2]) for n, good in enumerate(kin)]
+    alone = [pair("dent", 100 + n, good, real[n % 3]) for n, good in enumerate(split.train)]
+    shown, kept = divided([*two, *alone], split, kin, seed=0)
+    assert not kept
+    assert set(alone) <= dict(shown).keys()
+
+
+def test_pairs_that_do_not_say_what_they_were_made_of_are_divided_by_their_photos_with_a_warning(
+    tmp_path, goods, caplog
+):
+    split, kin = goods
+    told = [pair("dent", n, good, *photos_of(tmp_path, "dent", 1)) for n, good in enumerate(kin)]
+    divided(told, split, kin, seed=0)
+    assert "do not say" not in caplog.text
+    silent = [replace(record, made_of=()) for record in told]
+    _, kept = divided(silent, split, kin, seed=0)
+    assert caplog.text.count("12 generated defects do not say which real ones they were made of") == 1
+    validation = {file_sha256(record.image) for record in split.validation}
+    assert {record for record, _ in kept} == {r for r in silent if r.source in validation}
+
+
 def test_test_photos_and_photos_without_a_mask_are_no_examples(tmp_path):
     record = example(tmp_path, "dent", "1")
     assert checked([record]) == (record,)
@@ -194,8 +352,9 @@ def test_the_digest_is_that_of_the_contents_in_any_order_and_place(tmp_path):
     one, other = example(tmp_path, "dent", "1"), example(tmp_path, "dent", "2", where=(1, 5, 1, 5))
     moved = example(tmp_path / "elsewhere", "dent", "7")
     assert digest([one, other]) == digest([other, one]) == digest([other, moved])
-    found = {digest(some) for some in ([], [one], [other], [one, other], [replace(one, label="hole")])}
-    assert len(found) == 5
+    others = replace(one, label="hole"), replace(one, made_of=("a",)), replace(one, source="a")
+    found = {digest(some) for some in ([], [one], [other], [one, other], *([r] for r in others))}
+    assert len(found) == 7
 
 
 @pytest.fixture

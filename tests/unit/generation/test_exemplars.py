@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
+from blemish.diffusion import Patches, surroundings
 from blemish.generation import exemplars
 from blemish.generation.exemplars import SCALES, Exemplar, Patchwork, look
 from blemish.generation.masks import Template
@@ -211,6 +213,50 @@ def test_one_stream_chooses_the_same_patches_whichever_noise_is_asked_about_firs
     assert torch.equal(alone, found(7, 0.1))
     assert torch.equal(alone, found(7, *SIGMAS, 0.1))
     assert not torch.equal(alone, found(8, 0.1))
+
+
+def cut_all(image, mask, scale):
+    """All patches of a scale around a defect, each phase of the grid in turn, cut out one and all."""
+    looks, traits, centres = [], [], []
+    cover = torch.from_numpy(mask).float()[None, None]
+    for start in sorted({0, scale.cell // 2}):
+        planes = [p[..., start:, start:] for p in (image, cover, exemplars._depth(mask))]
+        cells, share, deep = (F.avg_pool2d(plane, scale.cell) for plane in planes)
+        inside = share.flatten() > 0
+        outline = surroundings(share, scale.side)[inside, 0]
+        depth = deep.flatten()[inside, None] * math.sqrt(scale.side)
+        looks.append(surroundings(cells, scale.side)[inside])
+        traits.append(torch.cat([outline, depth], dim=1) / exemplars.SHAPE)
+        centres.append(cells[0].flatten(1).T[inside])
+    return [torch.cat(some) for some in (looks, traits, centres)]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_drawing_patches_before_they_are_cut_out_gives_those_drawn_from_all(mask, scale, monkeypatch):
+    monkeypatch.setattr(exemplars, "_MOST", 12)
+    masks = [mask, box(SIDE, SIDE, (30, 46), (0, 20)), box(SIDE, SIDE, (9, 10), (20, 21))]
+    cuts = [(pixels(grain(SIDE, SIDE, 10 + n)), one) for n, one in enumerate(masks)]
+    found = exemplars._known(cuts, scale, rng(4))
+    parts = zip(*(cut_all(*cut, scale) for cut in cuts), strict=True)
+    whole = [torch.cat(part) for part in parts]
+    chosen = np.sort(rng(4).choice(len(whole[0]), 12, replace=False))
+    expected = Patches(*(part[chosen] for part in whole))
+    for name in ("flat", "constant", "centres"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+
+
+def test_no_more_patches_are_cut_out_than_are_kept(mask, monkeypatch):
+    cut = []
+
+    def counted(picture, side, places):
+        cut.append(len(places))
+        return around(picture, side, places)
+
+    around = exemplars._around
+    monkeypatch.setattr(exemplars, "_around", counted)
+    monkeypatch.setattr(exemplars, "_MOST", 12)
+    exemplars._known([(pixels(grain(SIDE, SIDE, 1)), mask)], SCALES[-1], rng())
+    assert cut == [12, 12]  # looks and outlines
 
 
 def test_where_the_mask_fills_the_square_the_whole_of_it_is_painted(photo, real):

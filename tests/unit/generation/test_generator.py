@@ -14,6 +14,7 @@ from blemish.generation import Generator, learn, region_of_interest
 from blemish.generation.goods import Goods
 from blemish.generation.manifest import Run, read_manifest
 from blemish.generator_config import GeneratorConfig
+from blemish.runtime import file_sha256
 
 COUNTS = {"rust": 2, "scratch": 3}
 CENTRE = ((20.0, 20.0), (76.0, 24.0), (60.0, 80.0))
@@ -94,6 +95,38 @@ def test_the_first_attempt_that_passes_is_taken(entries):
         else:
             assert entry.reasons == entry.refused[entry.parameters["attempt"]]
             assert len(entry.reasons) == min(map(len, entry.refused))
+
+
+class Watched:
+    """A painter that remembers the real defects that it was given."""
+
+    def __init__(self, painter):
+        self.painter, self.given = painter, []
+
+    def __getattr__(self, name):
+        return getattr(self.painter, name)
+
+    def fill(self, photo, mask, label, sources, *rest):
+        self.given.append(sources)
+        return self.painter.fill(photo, mask, label, sources, *rest)
+
+
+@pytest.mark.parametrize("sources", [1, 2])
+def test_a_pair_names_the_photos_of_the_real_defects_that_it_was_made_of(
+    generator, dataset, tmp_path, sources
+):
+    once = generator.with_settings({"painting": {"sources": sources}, "quality": {"attempts": 1}})
+    once.painter = watched = Watched(once.painter)
+    entries = once.generate(dataset.train, COUNTS, tmp_path, processes=1)
+    of_mask = {file_sha256(r.mask): file_sha256(r.image) for r in dataset.defects}
+    photos = {read_image(r.image).tobytes(): file_sha256(r.image) for r in dataset.defects}
+    assert len(watched.given) == len(entries) == 5
+    for entry, given in zip(entries, watched.given, strict=True):
+        expected = {photos[one.image.tobytes()] for one in given}
+        expected.add(of_mask[entry.parameters["template_sha256"]])
+        assert entry.parameters["exemplars"] == sorted(expected)
+        assert set(entry.record(tmp_path).made_of) == expected
+    assert {len(entry.parameters["exemplars"]) for entry in entries} == {sources, sources + 1}
 
 
 @pytest.mark.parametrize("survivors", [0, 1, 4])
@@ -195,6 +228,20 @@ def test_a_pair_whose_good_photo_has_changed_or_gone_is_not_made_again(generator
         generator.reproduce(entry)
 
 
+def test_a_pair_is_made_again_from_the_folders_own_copy_of_the_good_photo(generator, tmp_path, nuts):
+    copy, out = read_dataset(Path(shutil.copytree(nuts, tmp_path / "nut"))), tmp_path / "out"
+    (entry,) = generator.generate(copy.train, {"rust": 1}, out)
+    before = generator.reproduce(entry, out)
+    Path(entry.source).unlink()
+    again = generator.reproduce(entry, out)
+    np.testing.assert_array_equal(again.image, before.image)
+    assert read_image(out / entry.image).tobytes() == again.image.tobytes()
+    for photo in (out / "train" / "good").iterdir():
+        write_png(photo, 255 - read_image(photo))
+    with pytest.raises(DatasetError, match="is gone or has changed"):
+        generator.reproduce(entry, out)
+
+
 @pytest.mark.parametrize("kind", ["polygon", "file"])
 def test_a_region_keeps_every_mask_inside_and_pairs_can_be_made_again(
     generator, dataset, tmp_path, kind
@@ -220,6 +267,14 @@ def test_a_region_that_has_changed_is_another_run(generator, dataset, tmp_path):
     write_png(region, np.ones((96, 96), np.bool_))
     with pytest.raises(DatasetError, match="another run"):
         generator.generate(dataset.train, {"scratch": 2}, out, region=region)
+
+
+def test_a_region_that_is_not_there_is_named(generator, dataset, tmp_path):
+    for region in (tmp_path / "region.png", tmp_path):
+        with pytest.raises(ImageError, match=f"region of interest {region} is not there") as caught:
+            generator.generate(dataset.train, {"scratch": 1}, tmp_path / "out", region=region)
+        assert "white where defects may be" in caught.value.hint
+    assert not (tmp_path / "out").exists()
 
 
 PLACES = {"start": slice(0, 14), "middle": slice(40, 54), "end": slice(82, 96)}
@@ -406,6 +461,8 @@ def test_a_network_paints_pairs_that_can_be_made_again(trained, dataset, tmp_pat
         sample, source = read_sample(entry.record(tmp_path)), read_image(Path(entry.source))
         np.testing.assert_array_equal(sample.image[~sample.mask], source[~sample.mask])
         assert (sample.image[sample.mask] != source[sample.mask]).any(axis=1).mean() > 0.9
+        rusty = {file_sha256(r.image) for r in dataset.defects if r.label == "rust"}
+        assert set(entry.record(tmp_path).made_of) == rusty
         np.testing.assert_array_equal(generator.reproduce(entry).image, sample.image)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -98,6 +100,29 @@ def test_a_mask_of_the_users_own_is_painted_with_any_of_the_defects(repertoire, 
     mask, stream = other.templates["dent"][0], rng()
     first = [other.sources("dent", mask, 1, 1.0, stream)[0] for _ in range(100)]
     assert {id(one) for one in first} == {id(one) for one in exemplars["dent"]}
+
+
+def named(repertoire):
+    """The same defects with photos that have names."""
+    exemplars = {
+        label: [replace(one, sha256=f"{label} {one.template.source}") for one in some]
+        for label, some in repertoire.exemplars.items()
+    }
+    return Repertoire(exemplars, repertoire.turns)
+
+
+def test_a_painting_is_made_of_the_defects_that_lent_its_mask_and_its_looks(repertoire, drawn):
+    some = named(repertoire)
+    one, two, three, four = some.exemplars["dent"]
+    assert some.made_of("dent", one.template, [three]) == ["dent 1.png", "dent 3.png"]
+    assert some.made_of("dent", two.template, [four, two]) == ["dent 2.png", "dent 4.png"]
+    assert some.made_of("dent", two.template, [two]) == ["dent 2.png"]
+    whole = [f"dent {number}.png" for number in range(1, 5)]
+    assert some.made_of("dent", two.template) == whole  # a network has learned from all
+    given = some.with_masks({"dent": drawn})
+    assert given.made_of("dent", given.templates["dent"][0], [three]) == ["dent 3.png"]
+    unnamed = repertoire.exemplars["dent"]
+    assert repertoire.made_of("dent", unnamed[0].template, unnamed[2:3]) == []
 
 
 def test_given_masks_take_the_place_of_a_types_own_and_other_types_keep_theirs(repertoire, drawn):

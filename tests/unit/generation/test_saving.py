@@ -13,8 +13,9 @@ from blemish.config import validated
 from blemish.data import read_dataset, read_image, write_png
 from blemish.errors import ArtifactError, DependencyError
 from blemish.generation import Generator, learn
-from blemish.generation.saving import save_parts
+from blemish.generation.saving import load_repertoire, save_parts
 from blemish.generator_config import GeneratorConfig
+from blemish.runtime import file_sha256
 
 
 def saved(generator: Generator, folder: Path) -> Path:
@@ -61,6 +62,24 @@ def test_the_real_defects_come_back_in_order_and_bit_for_bit(made, tmp_path):
             assert other.template.mask.dtype == np.bool_
             assert (other.label, other.template.source) == (label, one.template.source)
             assert other.template.sha256 == one.template.sha256
+            assert other.sha256 == one.sha256
+
+
+def test_each_real_defect_is_known_by_the_hash_of_its_photo(generator, dataset):
+    """Of the test split as read: by label, then by name."""
+    for label, some in generator.repertoire.exemplars.items():
+        photos = [record for record in dataset.defects if record.label == label]
+        assert [one.sha256 for one in some] == [file_sha256(record.image) for record in photos]
+        for one, record in zip(some, photos, strict=True):
+            np.testing.assert_array_equal(one.image, read_image(record.image))
+
+
+def test_a_card_without_the_photos_is_read_and_their_names_are_not_known(folder):
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    del card["facts"]["photos"]
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    loaded = Generator.load(folder, device="cpu")
+    assert {one.sha256 for some in loaded.repertoire.exemplars.values() for one in some} == {""}
 
 
 def test_the_light_of_the_product_is_kept(made, tmp_path):
@@ -144,6 +163,22 @@ def test_a_generator_needs_the_backbone_that_it_learned_with(trained, small_back
     shutil.rmtree(copy)
     with pytest.raises(DependencyError):
         Generator.load(folder, device="cpu")
+
+
+def test_the_real_defects_can_be_looked_at_without_the_backbone(trained, small_backbone, tmp_path):
+    copy = Path(shutil.copytree(small_backbone, tmp_path / "backbone"))
+    generator = trained("network", copy)
+    folder = saved(generator, tmp_path / "generator")
+    shutil.rmtree(copy)
+    found = load_repertoire(folder)
+    assert list(found.exemplars) == list(generator.types)
+    for label in generator.types:
+        for (image, mask), own in zip(found.real(label), generator.repertoire.real(label), strict=True):
+            np.testing.assert_array_equal(image, own[0])
+            np.testing.assert_array_equal(mask, own[1])
+    save_artifact(tmp_path / "detector", {"a": torch.zeros(1)}, {"kind": "detector"})
+    with pytest.raises(ArtifactError, match="holds a detector, expected a generator"):
+        load_repertoire(tmp_path / "detector")
 
 
 @pytest.mark.parametrize("other", ["turns", "light"])
