@@ -1,11 +1,12 @@
 """Folders of photos in, arrays out.
 
-Readers find the photos, masks and splits of an MVTec tree, a plain folder or a manifest; images
-decode any file or say why not; framing fits any size into the network's square and back; splits
-keep the test photos away from learning; check lists what is wrong with a dataset; writers make one,
-in our layout or that of other tools (exchange).
+Readers find the photos, masks and splits of an MVTec tree, a plain folder or a manifest, and of
+benchmarks as they are distributed; images decode any file or say why not; framing fits any size into
+the network's square and back; splits keep the test photos away from learning; check lists what is
+wrong with a dataset; writers make one, in our layout or that of other tools (exchange).
 """
 
+from blemish.data.benchmarks import read_benchmark
 from blemish.data.check import Report, check
 from blemish.data.exchange import write_coco, write_yolo
 from blemish.data.framing import (
@@ -48,6 +49,7 @@ __all__ = [
     "hold_out",
     "letterbox",
     "natural_key",
+    "read_benchmark",
     "read_dataset",
     "read_image",
     "read_mask",
