@@ -6,45 +6,30 @@
 
 Real defects are those that `learn` did not read: all but the first third of each type. Crop&Paste takes
 a read defect as it is to a random place of a random good photo; Perlin paints DiffusionAD's drawn
-defects. All are judged in squares of 128 pixels around the mask, by the mean features under the mask of
-EfficientNet-Lite0 (ImageNet) at strides 2, 4, 8 and 16. LPIPS: VGG16 with the heads of the package
-`lpips`; FOLDER holds vgg16.safetensors.
+defects. What the figures are says `blemish.experiments.generation_quality.judge`. FOLDER holds VGG16's
+weights for LPIPS; with the file of InceptionV3's the features are its, and there is an Inception Score.
+Both need `pip install 'blemish[metrics]'`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from blemish.data import first_third, read_dataset, read_sample, shrink_mask
-from blemish.generation import Generator, read_manifest, window_around
+from blemish.data import first_third, read_dataset, read_sample
+from blemish.experiments.generation_quality import judge
+from blemish.generation import Entry, Generator, read_manifest
 from blemish.generation.masks import bounds
-from blemish.generation.quality import encoder_features
-from blemish.metrics import intra_cluster_distance, kernel_distance, separability
-from blemish.networks import LiteEncoder
+from blemish.networks import Perceptual, open_inception
 from blemish.records import Sample
-from blemish.runtime import numpy_generator
+from blemish.runtime import configure_logging, numpy_generator, write_json
 from blemish.synthesis import ProceduralTextures, Recipe, foreground, synthesise
 
 Pair = tuple[np.ndarray, np.ndarray]
-SIDE, LPIPS_PAIRS = 128, 40
-
-
-def squares(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the squares around the defects, as the network sees them, with their masks."""
-    windows = [window_around(mask, SIDE) for _, mask in pairs]
-    return [(w.cut(p), w.cut_mask(m)) for w, (p, m) in zip(windows, pairs, strict=True)]
-
-
-def pooled(maps: Sequence[np.ndarray], mask: np.ndarray) -> np.ndarray:
-    """Return the mean of each channel under the mask; channels have variance 1 on the read defects."""
-    cells = [shrink_mask(mask, *level.shape[1:]) for level in maps]
-    return np.concatenate([level[:, c].mean(1) for level, c in zip(maps, cells, strict=True)])
 
 
 def crop_and_paste(real: Sequence[Pair], good: np.ndarray, rng: np.random.Generator) -> Pair:
@@ -69,44 +54,17 @@ def perlin(kind: str, good: np.ndarray, rng: np.random.Generator) -> Pair:
     return synthesise(good, product, Recipe(kind=kind, monochrome=grey), ProceduralTextures(), rng)
 
 
-class Lpips:
-    """LPIPS with VGG16 between squares, over all of them and inside the mask (Zhang et al. 2018)."""
-
-    def __init__(self, folder: Path) -> None:
-        import lpips
-        import torchvision
-        from safetensors.torch import load_file
-
-        vgg = torchvision.models.vgg16(weights=None).features
-        state = load_file(folder / "vgg16.safetensors")
-        vgg.load_state_dict({k.removeprefix("features."): v for k, v in state.items()})
-        self.vgg = vgg.eval()
-        self.heads = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False).eval()
-
-    @torch.no_grad()
-    def maps(self, pictures: Sequence[Pair]) -> list[list[torch.Tensor]]:
-        """Return the unit features of each square, on the grid of its mask's box resized to 64."""
-        found = []
-        for image, mask in pictures:
-            first, last = bounds(mask)
-            box = image[first[0] : last[0], first[1] : last[1]]
-            x = torch.from_numpy(np.array(box)).permute(2, 0, 1)[None].float() / 127.5 - 1
-            x = torch.nn.functional.interpolate(x, (64, 64), mode="bilinear", antialias=True)
-            x = self.heads.scaling_layer(x)
-            levels = []
-            for index, layer in enumerate(self.vgg):
-                x = layer(x)
-                if index in (3, 8, 15, 22, 29):
-                    levels.append(x / (x.norm(dim=1, keepdim=True) + 1e-10))
-            found.append(levels)
-        return found
-
-    @torch.no_grad()
-    def distance(self, one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
-        """Return LPIPS of two pictures from their features."""
-        lins = [self.heads.lin0, self.heads.lin1, self.heads.lin2, self.heads.lin3, self.heads.lin4]
-        apart = zip(lins, one, other, strict=True)
-        return float(sum(lin((a - b).square()).mean() for lin, a, b in apart))
+def gate(entries: Sequence[Entry]) -> dict[str, float]:
+    """Return what the generator measured itself when it painted these pairs."""
+    scores = {k: np.array([e.scores[k] for e in entries]) for k in ("fill", "outside", "copy")}
+    return {
+        "fill": float(scores["fill"].mean()),
+        "outside": float(scores["outside"].max()),
+        "copy_median": float(np.median(scores["copy"])),
+        "copy_most": float(scores["copy"].max()),
+        "accepted": float(np.mean([e.accepted for e in entries])),
+        "pairs": len(entries),
+    }
 
 
 def main() -> None:
@@ -116,35 +74,31 @@ def main() -> None:
     parser.add_argument("generator", type=Path)
     parser.add_argument("pairs", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--lpips", type=Path)
+    parser.add_argument("--lpips", type=Path, metavar="FOLDER")
+    parser.add_argument("--whole", action="store_true", help="IC-LPIPS of whole pictures too (slow)")
+    parser.add_argument("--inception", type=Path, metavar="FILE")
+    parser.add_argument("--halves", type=int, default=0, help="draws for the intervals, such as 100")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    configure_logging()
     dataset = read_dataset(options.data)
     generator = Generator.load(options.generator, device="cpu")
-    read, unread = ([read_sample(record) for record in part] for part in first_third(dataset.defects))
+    known = (record for record in dataset.defects if record.label in generator.types)
+    read, unread = ([read_sample(record) for record in part] for part in first_third(known))
     entries = read_manifest(options.pairs).entries.values()
-    look = torch.from_numpy(np.stack([a for a, _ in squares(_pairs(read))])).permute(0, 3, 1, 2)
-    encoder = LiteEncoder.imagenet(look.float() / 255)
-    features = encoder_features(encoder)
-    lpips = None if options.lpips is None else Lpips(options.lpips)
+    mine = {label: [e for e in entries if e.label == label] for label in generator.types}
 
-    def vectors(pairs: Sequence[Pair]) -> np.ndarray:
-        return np.stack([pooled(features(image), mask) for image, mask in squares(pairs)])
-
-    def baseline(label: str, count: int, make: Callable[[np.ndarray, np.random.Generator], Pair]):
+    def baseline(label: str, make: Callable[[np.ndarray, np.random.Generator], Pair]) -> list[Pair]:
         pairs = []
-        for index in range(count):
+        for index in range(len(mine[label])):
             rng = numpy_generator(options.seed, make.__name__, label, index)
             record = dataset.train[int(rng.integers(len(dataset.train)))]
             pairs.append(make(read_sample(record).image, rng))
         return [pair for pair in pairs if pair[1].any()]
 
-    report: dict[str, dict[str, dict[str, float]]] = {}
-    for label in generator.types:
-        mine = [e for e in entries if e.label == label]
-        made = _pairs([read_sample(e.record(options.pairs)) for e in mine])
-        few = _pairs([s for s in read if s.record.label == label])
-        real = _pairs([s for s in unread if s.record.label == label])
+    sets: dict[str, dict[str, list[Pair]]] = {"generated": {}, "crop_and_paste": {}, "perlin": {}}
+    for label in mine:
+        few = _pairs(s for s in read if s.record.label == label)
 
         def paste(good: np.ndarray, rng: np.random.Generator, few: list[Pair] = few) -> Pair:
             return crop_and_paste(few, good, rng)
@@ -152,53 +106,28 @@ def main() -> None:
         def drawn(good: np.ndarray, rng: np.random.Generator) -> Pair:
             return perlin(generator.kind, good, rng)
 
-        sets = {
-            "generated": made,
-            "crop_and_paste": baseline(label, len(made), paste),
-            "perlin": baseline(label, len(made), drawn),
-            "read_real": few,
-        }
-        target = vectors(real)
-        report[label] = {}
-        for name, pairs in sets.items():
-            found = vectors(pairs)
-            rng = numpy_generator(options.seed, "separability", label, name)
-            figures = {
-                "kid": kernel_distance(found, target),
-                "separability": separability(target, found, rng),
-            }
-            if lpips is not None and name != "read_real":
-                maps = lpips.maps(squares(pairs[:LPIPS_PAIRS]))
-                base = lpips.maps(squares(few))
-                apart = np.array([[lpips.distance(a, b) for b in maps] for a in maps])
-                to_real = np.array([[lpips.distance(a, b) for b in base] for a in maps])
-                figures["ic_lpips"] = intra_cluster_distance(apart, to_real)
-                figures["nearest_read_median"] = float(np.median(to_real.min(1)))
-                figures["nearest_read_least"] = float(to_real.min())
-            report[label][name] = figures
-        scores = {k: np.array([e.scores[k] for e in mine]) for k in ("fill", "outside", "copy", "seam")}
-        report[label]["generated"] |= {
-            "fill": float(scores["fill"].mean()),
-            "outside": float(scores["outside"].max()),
-            "copy_median": float(np.median(scores["copy"])),
-            "copy_most": float(scores["copy"].max()),
-            "accepted": float(np.mean([e.accepted for e in mine])),
-            "pairs": len(mine),
-            "unread": len(real),
-        }
-        print(label, json.dumps(report[label]), flush=True)
-    mean = {
-        name: {
-            figure: float(np.mean([report[t][name][figure] for t in generator.types]))
-            for figure in ("kid", "separability")
-        }
-        for name in ("generated", "crop_and_paste", "perlin", "read_real")
-    }
-    print("mean", json.dumps(mean))
-    options.out.write_text(json.dumps({"types": report, "mean": mean}, indent=1) + "\n")
+        sets["generated"][label] = _pairs(read_sample(e.record(options.pairs)) for e in mine[label])
+        sets["crop_and_paste"][label] = baseline(label, paste)
+        sets["perlin"][label] = baseline(label, drawn)
+    report = judge(
+        unread,
+        read,
+        sets,
+        inception=open_inception(options.inception) if options.inception else None,
+        perceptual=Perceptual.load(options.lpips) if options.lpips else None,
+        whole=options.whole,
+        seed=options.seed,
+        repeats=options.halves,
+    )
+    for label, found in report["types"].items():
+        found["generated"] |= gate(mine[label])
+        found["generated"]["unread"] = len(_pairs(s for s in unread if s.record.label == label))
+        print(label, json.dumps(found))
+    print("mean", json.dumps(report["mean"]))
+    write_json(options.out, report)
 
 
-def _pairs(samples: Sequence[Sample]) -> list[Pair]:
+def _pairs(samples: Iterable[Sample]) -> list[Pair]:
     return [(s.image, s.mask) for s in samples if s.mask is not None and s.mask.any()]
 
 

@@ -6,7 +6,15 @@ one; nothing is binned. Scores are higher where more anomalous. A metric that it
 (one class only, no region) is NaN, which a JSON writer has to print as `null`.
 """
 
-from blemish.metrics.fidelity import intra_cluster_distance, kernel_distance, separability
+from blemish.metrics.fidelity import (
+    InceptionScore,
+    drawn_members,
+    inception_score,
+    intra_cluster_distance,
+    kernel_distance,
+    separability,
+)
+from blemish.metrics.halves import halved, halves_interval
 from blemish.metrics.pixels import PixelScores
 from blemish.metrics.ranking import (
     Curve,
@@ -19,11 +27,14 @@ from blemish.metrics.ranking import (
     roc_curve,
 )
 from blemish.metrics.regions import ProMode, pro, pro_curve
+from blemish.metrics.resampling import ImageCounts, percentile_interval, redrawn, weighted_auroc
 from blemish.metrics.uncertainty import Interval, bootstrap, wilson
 
 __all__ = [
     "Curve",
     "F1Max",
+    "ImageCounts",
+    "InceptionScore",
     "Interval",
     "PixelScores",
     "ProMode",
@@ -31,13 +42,20 @@ __all__ = [
     "auroc",
     "average_precision",
     "bootstrap",
+    "drawn_members",
     "f1_max",
+    "halved",
+    "halves_interval",
+    "inception_score",
     "intra_cluster_distance",
     "kernel_distance",
+    "percentile_interval",
     "precision_recall_curve",
     "pro",
     "pro_curve",
+    "redrawn",
     "roc_curve",
     "separability",
+    "weighted_auroc",
     "wilson",
 ]

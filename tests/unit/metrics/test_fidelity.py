@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
+from torch_fidelity.metric_isc import isc_features_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
 
 from blemish.metrics.fidelity import (
     _logistic,
+    drawn_members,
+    inception_score,
     intra_cluster_distance,
     kernel_distance,
     separability,
@@ -28,6 +33,15 @@ def test_the_kernel_distance_is_its_definition_pair_by_pair():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(7, 5)), rng.normal(1, 2, size=(9, 5))
     assert kernel_distance(x, y) == pytest.approx(by_definition(x, y), rel=1e-12)
+
+
+def test_the_kernel_distance_is_that_of_torch_fidelity_with_all_pictures_in_one_subset():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 5)), rng.normal(1, 2, size=(12, 5))
+    reference = kid_features_to_metric(
+        torch.from_numpy(x), torch.from_numpy(y), kid_subsets=1, kid_subset_size=12, verbose=False
+    )
+    assert kernel_distance(x, y) == pytest.approx(reference["kernel_inception_distance_mean"])
 
 
 def test_the_kernel_distance_of_one_distribution_is_zero_on_average_and_below_at_times():
@@ -79,3 +93,33 @@ def test_distances_are_averaged_within_clusters_then_over_them():
     to_real = np.array([[0, 1], [0, 1], [1, 0], [1, 0], [1, 0]])
     assert intra_cluster_distance(apart, to_real) == pytest.approx((2 + 4) / 2)
     assert np.isnan(intra_cluster_distance(apart[1:3, 1:3], to_real[1:3]))
+
+
+@pytest.mark.parametrize(("count", "splits"), [(40, 10), (37, 10), (10, 1)])
+def test_the_inception_score_is_that_of_torch_fidelity(count, splits):
+    logits = torch.from_numpy(np.random.default_rng(0).normal(0, 3, size=(count, 20)))
+    reference = isc_features_to_metric(logits, splits, shuffle=True, rng_seed=2020)
+    order = np.random.RandomState(2020)
+    found = inception_score(logits.softmax(1).numpy(), order, splits=splits)
+    assert found.mean == pytest.approx(reference["inception_score_mean"], rel=1e-12)
+    assert found.deviation == pytest.approx(reference["inception_score_std"], rel=1e-9, abs=1e-12)
+
+
+def test_sure_classes_evenly_seen_score_their_number_and_equal_pictures_score_one():
+    rng = np.random.default_rng(0)
+    assert inception_score(np.eye(4)[np.arange(8) % 4], rng, splits=1) == pytest.approx((4, 0))
+    assert inception_score(np.full((20, 4), 0.25), rng) == pytest.approx((1, 0))
+    assert np.isnan(inception_score(np.eye(4), rng)).all()
+
+
+def test_a_full_cluster_gives_so_many_members_at_random_and_a_small_one_all():
+    to_real = np.array([[0.0, 1.0]] * 9 + [[1.0, 0.0]] * 2)
+    rng = np.random.default_rng(0)
+    draws = [drawn_members(to_real, rng, most=3) for _ in range(60)]
+    for kept in draws:
+        assert kept.tolist() == sorted(set(kept.tolist()))
+        assert (kept < 9).sum() == 3
+        assert kept[-2:].tolist() == [9, 10]
+    assert {int(i) for kept in draws for i in kept} == set(range(11))
+    assert drawn_members(to_real, rng).tolist() == list(range(11))
+    assert len(drawn_members(np.zeros((0, 2)), rng)) == 0
