@@ -5,8 +5,6 @@ Each is a pure function of (seed, iteration, slot): workers, ranks and resumed r
 
 from __future__ import annotations
 
-import itertools
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from blemish.config import InspectorConfig
 from blemish.detection.examples import Examples
@@ -28,6 +26,7 @@ from blemish.synthesis import (
     TextureSource,
     synthesise,
 )
+from blemish.training import stream
 
 Mask = npt.NDArray[np.bool_]
 
@@ -144,20 +143,8 @@ class Samples(Dataset[list[Batch]]):
         return *drawn(view, self.recipe, self.textures, rng), family
 
     def stream(self, start: int, workers: int) -> Iterator[list[Batch]]:
-        """Yield the iterations from `start` on, without end."""
-        loader = DataLoader(
-            self,
-            batch_size=None,
-            sampler=itertools.count(start),
-            num_workers=workers,
-            worker_init_fn=_leave_interrupts_to_the_parent,
-        )
-        yield from loader
-
-
-def _leave_interrupts_to_the_parent(_: int) -> None:
-    """Go on at Ctrl-C, which reaches every process of a terminal: the parent ends its iteration."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """Yield the micro-batches of iterations from `start` on, without end."""
+        return stream(self, start, workers)
 
 
 def drawn(

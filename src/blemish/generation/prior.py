@@ -10,7 +10,6 @@ part, so what is learned can be given away.
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from blemish import artifacts
 from blemish.backbones import Scene
@@ -45,7 +44,7 @@ from blemish.runtime import (
 )
 from blemish.synthesis.styles import draw_mask, draw_style, draw_surface
 from blemish.synthesis.styles import paint as paint_style
-from blemish.training import Plan, Run
+from blemish.training import Plan, Run, stream
 
 Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -109,9 +108,7 @@ class DrawnPairs(Dataset[list[Pairs]]):
 
     def stream(self, start: int, workers: int) -> Iterator[list[Pairs]]:
         """Yield the batches of iterations start, start + 1, ..."""
-        yield from DataLoader(
-            self, batch_size=None, sampler=itertools.count(start), num_workers=workers
-        )
+        return stream(self, start, workers)
 
     def _pair(self, rng: np.random.Generator) -> tuple[Picture, Mask, Picture, Mask]:
         """Return exemplar and target, each with its mask: one style, and mostly one material."""

@@ -5,7 +5,10 @@ from blemish.networks.comparator import Comparator, log_distance
 from blemish.networks.denoiser import Denoiser
 from blemish.networks.describer import Describer
 from blemish.networks.encoder import LiteEncoder
+from blemish.networks.inception import Inception, open_inception
+from blemish.networks.localiser import LiteLocaliser
 from blemish.networks.memory import Novelty
+from blemish.networks.perceptual import Perceptual, distances_to, distances_within
 from blemish.networks.segmenter import UNetSegmenter
 
 __all__ = [
@@ -13,10 +16,16 @@ __all__ = [
     "Denoiser",
     "Describer",
     "Emphasis",
+    "Inception",
     "LiteEncoder",
+    "LiteLocaliser",
     "Novelty",
+    "Perceptual",
     "UNetSegmenter",
     "attend",
+    "distances_to",
+    "distances_within",
     "log_distance",
+    "open_inception",
     "reweighted",
 ]

@@ -18,7 +18,8 @@ PRIOR = -3.0
 _NOVELTY_LEVEL = 2
 
 
-def _refine(width: int, convolutions: int) -> nn.Sequential:
+def refinement(width: int, convolutions: int) -> nn.Sequential:
+    """Return convolutions of one width, normalised in groups: no image sees its neighbours."""
     layers: list[nn.Module] = [normalisation(width, GROUPS), nn.SiLU()]
     for _ in range(convolutions):
         layers += [
@@ -64,7 +65,7 @@ class Comparator(nn.Module):
             nn.Conv2d(coarse, fine, 1, bias=False) for fine, coarse in itertools.pairwise(widths)
         )
         self.pixels = nn.Conv2d(6 * 4, width, 1, bias=False)
-        self.refine = nn.ModuleList(_refine(w, 1 if w == width else 2) for w in widths)
+        self.refine = nn.ModuleList(refinement(w, 1 if w == width else 2) for w in widths)
         self.head = nn.Conv2d(width, 4, 3, padding=1)
         nn.init.constant_(self.head.bias, PRIOR)  # type: ignore[arg-type]
 

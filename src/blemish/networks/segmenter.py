@@ -20,16 +20,17 @@ def _pair(inputs: int, outputs: int) -> nn.Sequential:
 class UNetSegmenter(nn.Module):
     """Marks the pixels where a photo and its reconstruction disagree (DiffusionAD, section 4.1).
 
-    Six encoder blocks of widths w x (1, 2, 4, 8, 8, 8), five decoder blocks, one output channel. Batch
+    With one picture instead of two it is the localiser of AnomalyDiffusion's downstream task. Six
+    encoder blocks of widths w x (1, 2, 4, 8, 8, 8), five decoder blocks, one output channel. Batch
     normalisation as in the paper: in training the statistics are those of the whole batch.
     """
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int = 64, pictures: int = 2) -> None:
         super().__init__()
         down = [width * factor for factor in (1, 2, 4, 8, 8, 8)]
         up = [width * factor for factor in (8, 4, 2, 1, 1)]
         self.down = nn.ModuleList(
-            _pair(inputs, outputs) for inputs, outputs in zip([6, *down], down, strict=False)
+            _pair(inputs, outputs) for inputs, outputs in zip([3 * pictures, *down], down, strict=False)
         )
         self.lift = nn.ModuleList()
         self.join = nn.ModuleList()
@@ -40,9 +41,9 @@ class UNetSegmenter(nn.Module):
             current = outputs
         self.head = nn.Conv2d(current, 1, 3, padding=1)
 
-    def forward(self, photo: Tensor, reconstruction: Tensor) -> Tensor:
-        """Return logits (B, 1, H, W); photo, reconstruction: (B, 3, H, W) in [0, 1]."""
-        x = torch.cat([photo, reconstruction], dim=1)
+    def forward(self, *pictures: Tensor) -> Tensor:
+        """Return logits (B, 1, H, W); pictures: photo and reconstruction, (B, 3, H, W) in [0, 1]."""
+        x = torch.cat(pictures, dim=1)
         skips = []
         for index, block in enumerate(self.down):
             x = block(x if index == 0 else F.max_pool2d(x, 2))

@@ -9,6 +9,7 @@ uint8 RGB (H, W, 3), masks (H, W); a sample is a pure function of its inputs and
 from blemish.synthesis.factory import DEFECTS, PRODUCTS, draw_defect, draw_good
 from blemish.synthesis.foreground import ProductKind, foreground, product_kind, random_region
 from blemish.synthesis.overlay import overlay, self_shuffle
+from blemish.synthesis.pasting import crop_and_paste, cut_paste, poisson_blend, poisson_paste
 from blemish.synthesis.perlin import perlin, perlin_mask, random_frequency
 from blemish.synthesis.photometric import augment
 from blemish.synthesis.recipe import Recipe, draw_mask, synthesise
@@ -25,6 +26,8 @@ __all__ = [
     "Recipe",
     "TextureSource",
     "augment",
+    "crop_and_paste",
+    "cut_paste",
     "draw_defect",
     "draw_good",
     "draw_mask",
@@ -32,6 +35,8 @@ __all__ = [
     "overlay",
     "perlin",
     "perlin_mask",
+    "poisson_blend",
+    "poisson_paste",
     "product_kind",
     "random_frequency",
     "random_region",

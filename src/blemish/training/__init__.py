@@ -3,5 +3,6 @@
 from blemish.training.checkpoint import CHECKPOINT
 from blemish.training.plan import Interrupted, Outcome, Plan, State, Task
 from blemish.training.run import LOG, Run
+from blemish.training.stream import stream
 
-__all__ = ["CHECKPOINT", "LOG", "Interrupted", "Outcome", "Plan", "Run", "State", "Task"]
+__all__ = ["CHECKPOINT", "LOG", "Interrupted", "Outcome", "Plan", "Run", "State", "Task", "stream"]
