@@ -207,6 +207,39 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--batch", type=positive, default=8)
     _machine(evaluate)
 
+    reproduce = verb("reproduce", "Run a paper's experiment, the loop, or an ablation; write a report.")
+    reproduce.add_argument(
+        "experiment", choices=["anomalydiffusion", "diffusionad", "loop", "ablation"]
+    )
+    reproduce.add_argument("--data", type=Path, required=True, help="a benchmark's tree, or a product")
+    reproduce.add_argument("--out", type=Path, required=True, metavar="DIR", help="goes on with it")
+    reproduce.add_argument("--scale", default="fast", choices=["fast", "paper"])
+    reproduce.add_argument("--seeds", type=int, nargs="+", default=[0])
+    reproduce.add_argument("--categories", nargs="+", default=[], help="only these products")
+    reproduce.add_argument("--methods", nargs="+", help="sources for localisers, joined by +")
+    reproduce.add_argument("--pairs", type=positive, help="generated of each type, of the scale's")
+    reproduce.add_argument("--budget", type=duration, help="a detector's training time")
+    reproduce.add_argument(
+        "--variant",
+        default="parts",
+        help="of the ablation: parts, tokens, reconstruction, noise, guidance",
+    )
+    reproduce.add_argument(
+        "--generated", action="append", default=[], metavar="NAME=DIR", help="somebody's pairs"
+    )
+    reproduce.add_argument(
+        "--maps", action="append", default=[], metavar="NAME=DIR", help="somebody's score maps"
+    )
+    reproduce.add_argument(
+        "--paper-protocol", action="store_true", help="also choose weights on the test photos"
+    )
+    reproduce.add_argument("--generator-iterations", type=positive, help="where a network learns")
+    reproduce.add_argument(
+        "--generator-set", dest="generator_sets", action="append", default=[], metavar="NAME=VALUE"
+    )
+    _sets(reproduce)
+    reproduce.add_argument("--device", default="auto", help="auto (every graphics card), cpu, cuda:1")
+
     verb("doctor", "Say what this machine offers, what is installed, and what fits.")
     return root
 
@@ -239,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser().parse_args(words)
     # Imported here: --help and a mistyped verb need not wait for torch.
-    from blemish.cli import generation, verbs
+    from blemish.cli import experiments, generation, verbs
     from blemish.runtime import configure_logging, keep_memory, logger
     from blemish.training import Interrupted
 
@@ -247,7 +280,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_memory()
     try:
         name = options.verb.replace("-", "_")
-        verb = getattr(generation if hasattr(generation, name) else verbs, name)
+        room = next(r for r in (generation, experiments, verbs) if hasattr(r, name))
+        verb = getattr(room, name)
         code: int = verb(options)
     except BlemishError as error:
         if options.debug:

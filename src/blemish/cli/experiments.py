@@ -1,0 +1,62 @@
+"""The verb that reproduces an experiment: parse, call one function, print."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from blemish import config
+from blemish.cli.output import emit
+from blemish.errors import ConfigError
+from blemish.experiments.grid import all_devices
+from blemish.experiments.protocol import SCALES
+from blemish.experiments.reproduction import reproduce as reproduce_experiment
+from blemish.experiments.request import Request
+from blemish.experiments.tables import as_json
+from blemish.training import Plan
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Run an experiment, or what is left of it; write its report and print its tables."""
+    scale = SCALES[options.scale]
+    changed = {"pairs": options.pairs, "detector_seconds": options.budget}
+    request = Request(
+        data=options.data,
+        out=options.out,
+        scale=scale.changed({name: value for name, value in changed.items() if value is not None}),
+        seeds=tuple(options.seeds),
+        methods=options.methods,
+        categories=tuple(options.categories),
+        generated=_named(options.generated),
+        maps=_named(options.maps),
+        variant=options.variant,
+        paper_protocol=options.paper_protocol,
+        inspector=config.dotted(options.sets),
+        generator=config.dotted(options.generator_sets),
+        plan=(
+            None
+            if options.generator_iterations is None
+            else Plan(iterations=options.generator_iterations)
+        ),
+        devices=all_devices() if options.device == "auto" else (options.device,),
+        command=shlex.join(["blemish", *sys.argv[1:]]),
+    )
+    found = reproduce_experiment(options.experiment, request)
+    for table in as_json(found)["tables"]:
+        emit({"table": table["title"], "rows": table["rows"]})
+    emit({"report": str(options.out / "report.html")})
+    return 0
+
+
+def _named(words: Sequence[str]) -> dict[str, Path]:
+    """Return name and folder of words such as dfmgan=pairs/dfmgan."""
+    found = {}
+    for word in words:
+        name, equals, folder = word.partition("=")
+        if not (name and equals and folder):
+            raise ConfigError(f"expected NAME=FOLDER, got {word!r}")
+        found[name] = Path(folder)
+    return found

@@ -1,0 +1,182 @@
+"""The downstream classifier: which type of defect is it? Trained on pairs, judged on unread photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blemish import runtime
+from blemish.config import Turn
+from blemish.errors import ArtifactError, DatasetError, DependencyError
+from blemish.experiments.training_pairs import Batch, Squares, TrainingPairs, batch_of
+from blemish.records import Record
+from blemish.training import Plan, Run, stream
+
+_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierSettings:
+    """How a ResNet-34 is trained. weights: a state dict of ImageNet's; None starts from scratch."""
+
+    size: int = 256
+    batch: int = 8
+    iterations: int = 300
+    lr: float = 1e-4
+    decay: float = 0.5
+    weights: str | None = None
+    precision: str = "auto"
+
+
+class Objective(nn.Module):
+    """The classifier and its loss on one batch."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network, self.dtype = network, dtype
+
+    def forward(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return `loss`: cross entropy over the types."""
+        where = next(self.network.parameters()).device
+        logits = self.logits(batch.picture().to(where))
+        return {"loss": F.cross_entropy(logits, batch.label.to(where))}
+
+    def logits(self, picture: Tensor) -> Tensor:
+        """Return logits, float32 (B, types), of pictures (B, 3, S, S) in [0, 1]."""
+        with runtime.autocast(picture.device, self.dtype):
+            found: Tensor = self.network(picture.contiguous(memory_format=torch.channels_last))
+        return found.float()
+
+
+class ClassifierTask:
+    """Trains a ResNet-34 on pairs; chooses its weights on held-out pairs."""
+
+    module: nn.Module
+
+    def __init__(
+        self,
+        settings: ClassifierSettings,
+        pairs: TrainingPairs,
+        held_out: Sequence[Record],
+        device: torch.device,
+    ) -> None:
+        self.settings, self.pairs, self.held_out = settings, pairs, held_out
+        dtype = runtime.precision(settings.precision, device)
+        network = _resnet(settings, len(pairs.types), pairs.seed)
+        self.module = self.objective = Objective(network.to(device), dtype)
+        self.module.to(memory_format=torch.channels_last)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return all parameters, in one group."""
+        return [{"params": list(self.module.parameters()), "lr": self.settings.lr, "weight_decay": 0.0}]
+
+    def batches(self, start: int, rank: int, world: int) -> Iterator[Sequence[Batch]]:
+        """Yield the micro-batches of iteration start, start + 1, ...; one process does all."""
+        del rank, world
+        return stream(self.pairs, start, 0)
+
+    def validate(self) -> dict[str, float]:
+        """Return the accuracy on the held-out pairs, which is the objective."""
+        found = predicted(self.objective, self.pairs, self.held_out)
+        right = np.mean([a == b.label for a, b in zip(found, self.held_out, strict=True)])
+        return {"accuracy": float(right), "objective": float(right)}
+
+    def sheet(self, path: Path) -> None:
+        """Draw nothing: a classifier marks no places."""
+
+
+def train_classifier(
+    settings: ClassifierSettings,
+    sources: Sequence[Sequence[Record]],
+    held_out: Sequence[Record],
+    test: Sequence[Record],
+    folder: Path,
+    *,
+    turns: Sequence[Turn] = (),
+    seed: int = 0,
+    device: str = "auto",
+) -> list[str]:
+    """Return the type that a classifier gives each test photo.
+
+    sources: pairs to learn from; there is no class for good photos, as in the paper. A run that was
+    killed goes on where it was.
+
+    Raises:
+        DatasetError: a test photo's type is not among those learned from, or there is only one type.
+    """
+    types = sorted({record.label for source in sources for record in source})
+    strange = sorted({record.label for record in test} - set(types))
+    if strange or len(types) < 2:
+        raise DatasetError(
+            f"a classifier of {', '.join(types) or 'nothing'} cannot be judged on "
+            f"{', '.join(strange) or 'one type'}",
+            hint="give pairs of at least two types, and of all types that are tested",
+        )
+    where = runtime.device(device)
+    squares = Squares(settings.size)
+    pairs = TrainingPairs(
+        (), sources, types, squares, batch=settings.batch, good_share=0.0, turns=turns, seed=seed
+    )
+    task = ClassifierTask(settings, pairs, held_out, where)
+    plan = Plan(iterations=settings.iterations, decay=settings.decay, ema=0.99, validations=5)
+    folder.mkdir(parents=True, exist_ok=True)
+    outcome = Run(task, plan, folder, cpu=where.type == "cpu").fit(resume=True)
+    task.module.load_state_dict(outcome.weights, strict=False)
+    return predicted(task.objective, pairs, test)
+
+
+def predicted(objective: Objective, pairs: TrainingPairs, records: Sequence[Record]) -> list[str]:
+    """Return the most likely type of each photo."""
+    where = next(objective.parameters()).device
+    training = objective.training
+    objective.eval()
+    found: list[str] = []
+    for start in range(0, len(records), _BATCH):
+        part = [(pairs.squares.view(r), r.label) for r in records[start : start + _BATCH]]
+        with torch.inference_mode():
+            numbers = objective.logits(batch_of(part, pairs.types).picture().to(where)).argmax(1)
+        found += [pairs.types[number] for number in numbers.tolist()]
+    objective.train(training)
+    return found
+
+
+def _resnet(settings: ClassifierSettings, classes: int, seed: int) -> nn.Module:
+    """Return a ResNet-34 for so many classes.
+
+    Raises:
+        DependencyError: torchvision is not installed.
+        ArtifactError: the weights are not those of a ResNet-34.
+    """
+    try:
+        from torchvision.models import resnet34
+    except ImportError as error:
+        raise DependencyError(
+            "torchvision is not installed", hint="pip install 'blemish[paper]'"
+        ) from error
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(runtime.stream_seed(seed, "classifier"))
+        network: nn.Module = resnet34(weights=None, num_classes=classes)
+    if settings.weights is None:
+        return network
+    try:
+        state = torch.load(settings.weights, map_location="cpu", weights_only=True)
+        body = {name: value for name, value in state.items() if not name.startswith("fc.")}
+        missing = network.load_state_dict(body, strict=False)
+    except (OSError, RuntimeError, AttributeError) as error:
+        raise ArtifactError(
+            f"{settings.weights} does not hold the weights of a ResNet-34: {error}",
+            hint="save torchvision's resnet34 state dict with torch.save",
+        ) from error
+    if set(missing.missing_keys) != {"fc.weight", "fc.bias"}:
+        raise ArtifactError(
+            f"{settings.weights} lacks {', '.join(missing.missing_keys[:3])}, ...",
+            hint="give the whole state dict of torchvision's resnet34",
+        )
+    return network

@@ -1,0 +1,143 @@
+"""Cells that train a detector and judge it: the rows of DiffusionAD's tables, and of the loop's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from blemish.config import InspectorConfig
+from blemish.data import Dataset, Frame, letterbox, read_sample
+from blemish.detection import Detector
+from blemish.detection.trainer import train
+from blemish.experiments.downstream import SCORES, write_scores
+from blemish.experiments.evaluation import Scored
+from blemish.experiments.grid import content_digest
+from blemish.experiments.localisation import Maps
+from blemish.metrics import PixelScores
+from blemish.records import Record
+from blemish.training import Plan
+
+SIDE = 256
+"""Of the squares that intervals are made of; photos may be too large to keep whole."""
+
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class DetectorCell:
+    """A detector trained on the good photos of a dataset, and on examples of defects if any are given.
+
+    test: what it is judged on. seconds or epochs (passes over the good photos): how long it trains.
+    """
+
+    name: str
+    dataset: Dataset
+    test: Sequence[Record]
+    config: InspectorConfig
+    seconds: float | None = None
+    epochs: int | None = None
+    examples: Sequence[Record] = ()
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return all that decides the result, as far as wall-clock budgets allow."""
+        return {
+            "task": "detection",
+            "config": self._settings().model_dump(mode="json"),
+            "seconds": self.seconds,
+            "epochs": self.epochs,
+            "data": {
+                "goods": content_digest(self.dataset.train),
+                "examples": content_digest(self.examples),
+                "test": content_digest(self.test),
+            },
+        }
+
+    def __call__(self, folder: Path, device: str) -> Mapping[str, Any]:
+        """Return the figures at the photos' own resolution; scores.npz is of squares."""
+        goods = Dataset(self.dataset.root, self.dataset.train, self.dataset.layout)
+        detector = train(
+            goods,
+            self._settings(),
+            folder / "run",
+            self._plan(),
+            device=device,
+            resume=(folder / "run" / "split.json").exists(),
+            examples=self.examples,
+        )
+        scored, maps, alarms = inspected(detector, self.test)
+        write_scores(folder / SCORES, maps)
+        types = [label for label in sorted(scored.images) if label != "good"]
+        return {
+            "figures": scored.figures(),
+            "per_type": {label: scored.figures([label]) for label in types},
+            "false_alarm_rate": alarms,
+            "detector": dict(detector.facts),
+        }
+
+    def _settings(self) -> InspectorConfig:
+        """Return the settings; a detector without examples draws all its defects."""
+        if self.examples:
+            return self.config
+        synthesis = self.config.synthesis.model_copy(update={"examples_share": 0.0})
+        return self.config.model_copy(update={"synthesis": synthesis})
+
+    def _plan(self) -> Plan:
+        training = self.config.training
+        iterations = None
+        if self.seconds is None:
+            batch = training.normals + training.defects
+            iterations = max(1, (self.epochs or 1) * len(self.dataset.train) // batch)
+        return Plan(
+            iterations=iterations,
+            seconds=self.seconds,
+            validations=training.validations,
+            patience=training.patience,
+            warmup=training.warmup,
+            decay=training.decay,
+            clip=training.clip,
+            ema=training.ema,
+            checkpoint_seconds=training.checkpoint_seconds,
+        )
+
+
+def inspected(detector: Detector, records: Sequence[Record]) -> tuple[Scored, Maps, float | None]:
+    """Return figures of photos, their maps as squares, and the share of good ones rejected."""
+    images: dict[str, list[float]] = {}
+    pixels: dict[str, PixelScores] = {}
+    maps: list[npt.NDArray[np.float32]] = []
+    masks, valid, scores, alarms = [], [], [], []
+    for start in range(0, len(records), _BATCH):
+        samples = [read_sample(record) for record in records[start : start + _BATCH]]
+        found = detector.predict_many(
+            [sample.image for sample in samples], batch_size=_BATCH, reconstruct=False
+        )
+        for sample, prediction in zip(samples, found, strict=True):
+            label, mask = sample.record.label, sample.mask
+            images.setdefault(label, []).append(prediction.score)
+            scores.append(prediction.score)
+            if sample.record.is_good:
+                alarms.append(prediction.anomalous)
+            drawn = np.zeros(sample.image.shape[:2], np.bool_) if mask is None else mask
+            if mask is not None:
+                pixels.setdefault(label, PixelScores()).add(prediction.map, mask)
+            square, where = letterbox(drawn, SIDE)
+            maps.append(_shrunk(prediction.map, where))
+            masks.append(square)
+            valid.append(where.valid() & (mask is not None))
+    rate = float(np.mean(alarms)) if alarms else None
+    return Scored(images, pixels), Maps(records, maps, masks, valid, np.array(scores)), rate
+
+
+def _shrunk(values: npt.NDArray[np.float32], where: Frame) -> npt.NDArray[np.float32]:
+    """Return a map as the square of a frame, zero on the padding."""
+    size = (where.inner_width, where.inner_height)
+    square = np.zeros((where.size, where.size), np.float32)
+    inner = Image.fromarray(values).resize(size, Image.Resampling.BILINEAR)
+    square[where.valid()] = np.asarray(inner).ravel()
+    return square

@@ -1,0 +1,107 @@
+"""The tables of DiffusionAD's experiment, and of ablations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from blemish.data import Dataset
+from blemish.experiments.few_shot_tables import LOCALISATION
+from blemish.experiments.reported import ReportedTable, reported, table_names
+from blemish.experiments.runs import Redrawn, Runs
+from blemish.experiments.score_maps import scored_maps
+from blemish.experiments.tables import Figure, Row, Table
+
+CAPTION = (
+    "Judged on the test photos at their own resolution; weights chosen on held-out good photos and "
+    "drawn defects. Means over the seeds; intervals over test photos redrawn, of maps at 256 pixels."
+)
+
+
+def imported_rows(
+    dataset: Dataset, product: str, maps: Mapping[str, Path], *, single: bool
+) -> dict[str, Row]:
+    """Return the figures of other detectors from their score maps.
+
+    maps: name and folder, which holds a folder for each product unless there is a `single` one.
+    """
+    found = {}
+    for name, folder in maps.items():
+        own = folder if single and (folder / "maps").is_dir() else folder / product
+        scored = scored_maps(dataset.test, own, dataset.root)
+        figures = {key: Figure(value) for key, value in scored.figures().items()}
+        found[name] = Row(name, figures, "imported")
+    return found
+
+
+def product_table(
+    runs: Mapping[str, Mapping[str, Runs]], imported: Mapping[str, Mapping[str, Row]]
+) -> list[Table]:
+    """Return a table for each product, and the means over all of them beside the paper's."""
+    tables = []
+    rows: dict[str, list[Row]] = {}
+    for product, methods in runs.items():
+        drawn = Redrawn(methods)
+        own = [_row(method, found, drawn) for method, found in methods.items()]
+        mine = [*own, *imported.get(product, {}).values()]
+        printed = _printed([product])
+        tables.append(Table(product, LOCALISATION, [*mine, *printed], CAPTION, "method"))
+        for row in mine:
+            rows.setdefault(row.name, []).append(row)
+    if len(runs) > 1:
+        means = [_mean(name, found) for name, found in rows.items()]
+        whole = [*means, *_printed(list(runs))]
+        tables.insert(
+            0, Table("All products", LOCALISATION, whole, "Mean over the products.", "method")
+        )
+    return tables
+
+
+def ablation_table(product: str, title: str, runs: Mapping[str, Runs]) -> Table:
+    """Return a row for each variant."""
+    drawn = Redrawn(runs)
+    rows = [_row(variant, found, drawn) for variant, found in runs.items()]
+    return Table(f"{product}: {title}", LOCALISATION, rows, CAPTION, "variant")
+
+
+def _row(name: str, found: Runs, drawn: Redrawn) -> Row:
+    figures = {column.key: Figure(found.mean(column.key)) for column in LOCALISATION}
+    for key in ("pixel_ap", "image_auroc"):
+        if figures[key].value is not None:
+            figures[key] = drawn.figure(name, key, figures[key].value)
+    return Row(name, figures)
+
+
+def _mean(name: str, rows: Sequence[Row]) -> Row:
+    figures = {}
+    for column in LOCALISATION:
+        values = [row.figure(column.key).value for row in rows]
+        known = [value for value in values if value is not None]
+        figures[column.key] = Figure(float(np.mean(known)) if len(known) == len(values) else None)
+    return Row(name, figures, rows[0].origin)
+
+
+def _printed(products: Sequence[str]) -> list[Row]:
+    """Return what DiffusionAD's tables print, averaged over these products; [] without all of them."""
+    figures: dict[str, dict[str, Figure]] = {}
+    sources: dict[str, list[str]] = {}
+    for table in _per_product_tables():
+        if not set(products) <= set(table.rows):
+            continue
+        for column, value in table.average(products).items():
+            method, metric = column.split("/")
+            figures.setdefault(method, {})[metric] = Figure(value / 100)
+            if table.source not in sources.setdefault(method, []):
+                sources[method].append(table.source)
+    return [Row(m, found, "printed", "; ".join(sources[m])) for m, found in figures.items()]
+
+
+def _per_product_tables() -> list[ReportedTable]:
+    tables = [reported(name) for name in table_names() if name.startswith("diffusionad-")]
+    return [
+        table
+        for table in tables
+        if table.benchmark is not None and all("/" in c and table.units[c] == "%" for c in table.units)
+    ]

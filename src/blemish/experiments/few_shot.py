@@ -1,0 +1,206 @@
+"""AnomalyDiffusion's experiment on one product: a few defects, what is made of them, what it buys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from blemish.config import Turn
+from blemish.data import Dataset, read_dataset
+from blemish.errors import ConfigError
+from blemish.experiments.baselines import TYPED, UNTYPED, write_baseline
+from blemish.experiments.downstream import ClassificationCell, LocalisationCell
+from blemish.experiments.protocol import FewShot, Scale
+from blemish.generation import Generator, learn
+from blemish.generation.learning import Shots
+from blemish.generator_config import GeneratorConfig
+from blemish.records import Record
+from blemish.runtime import logger
+from blemish.synthesis import ProductKind
+from blemish.training import Plan
+
+REAL, GENERATED = "real", "generated"
+PLUS = "+"
+
+METHODS = (
+    REAL,
+    "draem",
+    "cut_paste",
+    "crop_and_paste",
+    "poisson_paste",
+    GENERATED,
+    f"crop_and_paste{PLUS}{REAL}",
+    f"poisson_paste{PLUS}{REAL}",
+    f"{GENERATED}{PLUS}{REAL}",
+)
+"""What localisers learn from; names joined by a plus are sources of equal weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One product under the protocol, with all sources of pairs at hand."""
+
+    name: str
+    split: FewShot
+    kind: ProductKind
+    turns: tuple[Turn, ...]
+    sources: Mapping[str, tuple[Record, ...]]
+
+    def given(self, method: str) -> dict[str, tuple[Record, ...]]:
+        """Return the sources that a method names.
+
+        Raises:
+            ConfigError: there is no such source.
+        """
+        names = method.split(PLUS)
+        for name in names:
+            if name not in self.sources:
+                raise ConfigError(
+                    f"there are no pairs of {name!r}",
+                    hint=f"choose of {', '.join(self.sources)}, joined by {PLUS}, or give "
+                    f"--generated {name}=FOLDER",
+                )
+        return {name: self.sources[name] for name in names}
+
+    @property
+    def typed(self) -> tuple[str, ...]:
+        """The sources whose pairs know their type of defect."""
+        return tuple(name for name in self.sources if name not in UNTYPED)
+
+
+def painted(
+    dataset: Dataset,
+    config: GeneratorConfig,
+    pairs: int,
+    folder: Path,
+    *,
+    shots: Shots = "third",
+    plan: Plan | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> tuple[Generator, tuple[Record, ...]]:
+    """Return a generator and the accepted ones of its pairs, `pairs` of each type.
+
+    Learned from the few alone; what is in the folder already is not made again.
+    """
+    if (folder / "generator" / "generator").is_dir():
+        generator = Generator.load(folder / "generator" / "generator", device=device)
+    else:
+        generator = learn(
+            dataset, config, folder / "generator", plan, shots=shots, device=device, resume=True
+        )
+    counts = dict.fromkeys(generator.types, pairs)
+    generator.generate(dataset.train, counts, folder / "pairs", seed=seed)
+    return generator, read_dataset(folder / "pairs").train_defects
+
+
+def prepared(
+    dataset: Dataset,
+    name: str,
+    scale: Scale,
+    folder: Path,
+    *,
+    methods: Sequence[str] = METHODS,
+    imported: Mapping[str, Path] | None = None,
+    config: GeneratorConfig | None = None,
+    plan: Plan | None = None,
+    device: str = "auto",
+) -> Product:
+    """Return a product with the pairs that the methods name: generated, of baselines, imported.
+
+    imported: name and dataset folder of pairs from elsewhere. config, plan: of the generator.
+
+    Raises:
+        DatasetError: the dataset is too small for the protocol.
+    """
+    split = FewShot.of(dataset)
+    shots: Shots = None if dataset.train_defects else "third"
+    logger.info("%s: painting %d pairs of each type", name, scale.pairs)
+    generator, pairs = painted(
+        dataset,
+        config or GeneratorConfig(),
+        scale.pairs,
+        folder / GENERATED,
+        shots=shots,
+        plan=plan,
+        device=device,
+    )
+    turns = generator.config.product.turns
+    assert turns != "auto"  # noqa: S101 - decided when it learned
+    sources = {REAL: split.few, GENERATED: pairs}
+    asked = {part for method in methods for part in method.split(PLUS)}
+    for baseline in (*TYPED, *UNTYPED):
+        if baseline in asked:
+            sources[baseline] = write_baseline(
+                baseline, split.few, split.goods, generator.kind, scale.pairs, folder / baseline
+            )
+    for given, root in (imported or {}).items():
+        sources[given] = _as_training(read_dataset(root))
+    return Product(name, split, generator.kind, turns, sources)
+
+
+def localisation_cells(
+    product: Product,
+    methods: Sequence[str],
+    scale: Scale,
+    seeds: Sequence[int],
+    *,
+    paper_protocol: bool = False,
+) -> Iterator[LocalisationCell]:
+    """Yield a cell for each method and seed."""
+    for method in methods:
+        for seed in seeds:
+            yield LocalisationCell(
+                name=f"{product.name}/localisation/{method}/seed{seed}",
+                sources=product.given(method),
+                test=product.split.test,
+                turns=product.turns,
+                seed=seed,
+                goods=product.split.goods,
+                settings=scale.localiser,
+                paper_protocol=paper_protocol,
+            )
+
+
+def classification_cells(
+    product: Product, methods: Sequence[str], scale: Scale, seeds: Sequence[int]
+) -> Iterator[ClassificationCell]:
+    """Yield a cell for each method whose pairs know their type, and each seed.
+
+    None for a product with one type of defect, as in the paper.
+    """
+    if len(product.split.types) < 2:
+        return
+    settings = scale.classifier
+    if scale.classifier_passes is not None:
+        shown = scale.classifier_passes * scale.pairs * len(product.split.types)
+        settings = replace(settings, iterations=shown // settings.batch)
+    known = set(product.split.types)
+    for method in methods:
+        sources = product.given(method)
+        if not set(sources) <= set(product.typed):
+            continue
+        lacking = known - {record.label for source in sources.values() for record in source}
+        if lacking:
+            logger.warning(
+                "%s: no classifier of %s, which has no pairs of %s",
+                product.name,
+                method,
+                ", ".join(sorted(lacking)),
+            )
+            continue
+        for seed in seeds:
+            yield ClassificationCell(
+                name=f"{product.name}/classification/{method}/seed{seed}",
+                sources=sources,
+                test=tuple(r for r in product.split.rest if r.label in known),
+                turns=product.turns,
+                seed=seed,
+                settings=settings,
+            )
+
+
+def _as_training(dataset: Dataset) -> tuple[Record, ...]:
+    """Return the defects of a folder that was made to train with, whatever split it calls them."""
+    return tuple(replace(record, split="train") for record in dataset.defects if record.mask)

@@ -1,0 +1,158 @@
+"""The tables of AnomalyDiffusion's experiment: localisation, what real defects gain, classification."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from blemish.experiments.few_shot import GENERATED, PLUS, REAL
+from blemish.experiments.reported import reported
+from blemish.experiments.runs import Redrawn, Runs
+from blemish.experiments.tables import Column, Figure, Row, Table
+from blemish.metrics import wilson
+
+LOCALISATION = (
+    Column("pixel_auroc", "pixel AUROC"),
+    Column("pixel_ap", "pixel AP"),
+    Column("pixel_f1_max", "pixel F1-max"),
+    Column("pro", "PRO"),
+    Column("image_auroc", "image AUROC"),
+    Column("image_ap", "image AP"),
+    Column("image_f1_max", "image F1-max"),
+)
+AT_SCALE = "with the networks and counts of this scale"
+
+
+INTERVALS = ("pixel_ap", "image_auroc")
+
+
+def localisation_table(product: str, runs: Mapping[str, Runs], drawn: Redrawn) -> Table:
+    """Return a product's table: a row a method, means over the seeds."""
+    rows = []
+    for method, found in runs.items():
+        figures = {}
+        for column in LOCALISATION:
+            value = found.mean(column.key)
+            known = column.key in INTERVALS and value is not None
+            figures[column.key] = drawn.figure(method, column.key, value) if known else Figure(value)
+        rows.append(Row(method, figures))
+    seeds = len(next(iter(runs.values())).results)
+    return Table(
+        f"{product}: localisation and detection",
+        LOCALISATION,
+        rows,
+        f"A localiser trained on each source, {AT_SCALE}; judged on the unread defects and the good "
+        f"test photos. Mean of {seeds} seed{'' if seeds == 1 else 's'}; intervals over test photos.",
+        "trained on",
+    )
+
+
+def gain_table(product: str, runs: Mapping[str, Runs], drawn: Redrawn) -> Table | None:
+    """Return what generated plus real has over others, on the same redrawn photos; None without it."""
+    best = f"{GENERATED}{PLUS}{REAL}"
+    if best not in runs:
+        return None
+    columns = [c for c in LOCALISATION if c.key in INTERVALS]
+    rows = []
+    for method in runs:
+        if method == best:
+            continue
+        figures = {}
+        for column in columns:
+            ours, other = runs[best].mean(column.key), runs[method].mean(column.key)
+            if ours is not None and other is not None:
+                figures[column.key] = drawn.gain(best, method, column.key, ours - other)
+        rows.append(Row(f"over {method}", figures))
+    return Table(
+        f"{product}: what {best} has over the others",
+        [Column(c.key, c.title, "none") for c in columns],
+        rows,
+        "Differences on the same redrawn test photos: an interval without 0 separates the two.",
+        "gain",
+    )
+
+
+def type_table(product: str, runs: Mapping[str, Runs], key: str = "pixel_ap") -> Table:
+    """Return a figure by type of defect: where does a source help, and where does it hurt?"""
+    types = sorted(next(iter(runs.values())).results[0]["per_type"])
+    rows = [
+        Row(method, {label: Figure(found.over_types(label, key)) for label in types})
+        for method, found in runs.items()
+    ]
+    columns = [Column(label, label) for label in types]
+    return Table(f"{product}: pixel AP by type", columns, rows, "", "trained on")
+
+
+def papers_protocol_table(product: str, runs: Mapping[str, Runs]) -> Table:
+    """Return the papers' protocol: weights chosen on the test photos themselves, and so too good."""
+    rows = [
+        Row(
+            method,
+            {c.key: Figure(found.mean(c.key, "test_selected")) for c in LOCALISATION},
+        )
+        for method, found in runs.items()
+    ]
+    return Table(
+        f"{product}: the papers' protocol",
+        LOCALISATION,
+        rows,
+        "The weights that do best on the test photos, as the papers choose them: for comparison with "
+        "printed figures only. The tables above choose on held-out training data.",
+        "trained on",
+    )
+
+
+def classification_table(product: str, runs: Mapping[str, Runs]) -> Table:
+    """Return the accuracy of classifiers of the type, whole and by type."""
+    types = sorted(next(iter(runs.values())).results[0]["per_type"])
+    rows = []
+    for method, found in runs.items():
+        accuracy = float(np.mean([result["accuracy"] for result in found.results]))
+        photos = int(found.results[0]["photos"])
+        low, high = wilson(round(accuracy * photos), photos)
+        shares = {
+            label: Figure(float(np.mean([r["per_type"][label] for r in found.results])))
+            for label in types
+        }
+        rows.append(Row(method, {"accuracy": Figure(accuracy, low, high), **shares}))
+    columns = [Column("accuracy", "accuracy"), *(Column(label, label) for label in types)]
+    return Table(
+        f"{product}: classification",
+        columns,
+        rows,
+        f"A ResNet-34 trained on each source, {AT_SCALE}; share of unread defects whose type it names.",
+        "trained on",
+    )
+
+
+def average_table(groups: Mapping[str, Mapping[str, Runs]], title: str) -> Table:
+    """Return means over all products, with the papers' figures where the products are MVTec AD's."""
+    methods = dict.fromkeys(method for runs in groups.values() for method in runs)
+    rows = []
+    for method in methods:
+        figures = {}
+        for column in LOCALISATION:
+            values = [runs[method].mean(column.key) for runs in groups.values() if method in runs]
+            known = [value for value in values if value is not None]
+            if known and len(known) == len(groups):
+                figures[column.key] = Figure(float(np.mean(known)))
+        rows.append(Row(method, figures))
+    return Table(
+        title, LOCALISATION, [*rows, *printed_rows(groups)], "Mean over the products.", "trained on"
+    )
+
+
+def printed_rows(products: Iterable[str]) -> list[Row]:
+    """Return the paper's rows, averaged over these products; none unless all are MVTec AD's."""
+    names = list(products)
+    pixels, images = reported("anomalydiffusion-10"), reported("anomalydiffusion-11")
+    if not set(names) <= set(pixels.rows):
+        return []
+    figures: dict[str, dict[str, Figure]] = {}
+    for table in (pixels, images):
+        for column, value in table.average(names).items():
+            method, metric = column.split("/")
+            if value is not None:
+                figures.setdefault(method, {})[metric] = Figure(value / 100)
+    return [Row(method, found, "printed", pixels.source) for method, found in figures.items()]

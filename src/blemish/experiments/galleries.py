@@ -1,0 +1,70 @@
+"""Pictures for the reports: real defects beside generated ones, test photos beside their maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.data import letterbox, read_sample
+from blemish.data.pictures import outlined, overlay, thumbnail
+from blemish.experiments.localisation import Maps
+from blemish.experiments.tables import Gallery
+from blemish.generation import window_around
+from blemish.records import Record
+from blemish.runtime import atomic_write
+
+Photo = npt.NDArray[np.uint8]
+
+GALLERY = "gallery.npz"
+HEADS = ("photo", "map", "mask")
+_SHOWN_PER_TYPE, _SHOWN_SIDE, _SQUARE = 2, 160, 128
+
+
+def pairs_gallery(name: str, real: Sequence[Record], made: Sequence[Record]) -> Gallery:
+    """Return real defects beside generated ones, by type, each in a square around it."""
+    rows = []
+    for label in sorted({record.label for record in real}):
+        some = [_spread([r for r in part if r.label == label], 2) for part in (real, made)]
+        if all(len(part) == 2 for part in some):
+            rows.append((label, [_defect(record) for part in some for record in part]))
+    heads = ("real", "real", "generated", "generated")
+    return Gallery(f"{name}: what is generated", heads, rows, "Masks are outlined.")
+
+
+def _spread(records: Sequence[Record], count: int) -> list[Record]:
+    places = np.linspace(0, len(records) - 1, min(len(records), count)).round()
+    return [records[int(place)] for place in places]
+
+
+def _defect(record: Record) -> Photo:
+    sample = read_sample(record)
+    assert sample.mask is not None  # noqa: S101 - the records have masks
+    window = window_around(sample.mask, _SQUARE)
+    return outlined(window.cut(sample.image), window.cut_mask(sample.mask))
+
+
+def write_gallery(path: Path, maps: Maps) -> None:
+    """Write some test photos of each label with map and mask, thumbnails, atomically."""
+    names, pictures = [], []
+    for label in sorted(set(maps.labels)):
+        members = [n for n, found in enumerate(maps.labels) if found == label]
+        ranked = sorted(members, key=lambda n: maps.scores[n])
+        places = np.linspace(0, len(ranked) - 1, min(len(ranked), _SHOWN_PER_TYPE)).round()
+        for number in (ranked[int(place)] for place in places):
+            square = letterbox(read_sample(maps.records[number]).image, maps.maps[number].shape[0])[0]
+            hot = overlay(square, maps.maps[number] / max(1.0, float(maps.maps[number].max())))
+            drawn = np.repeat(maps.masks[number][..., None], 3, axis=2).astype(np.uint8) * 255
+            names.append(label)
+            pictures.append([thumbnail(picture, _SHOWN_SIDE) for picture in (square, hot, drawn)])
+    with atomic_write(path) as file:
+        np.savez_compressed(file, names=np.array(names), pictures=np.array(pictures))
+
+
+def read_gallery(path: Path) -> list[tuple[str, list[npt.NDArray[np.uint8]]]]:
+    """Return the rows of `write_gallery`: what each photo shows, and its pictures as in `HEADS`."""
+    with np.load(path, allow_pickle=False) as found:
+        rows = zip(found["names"].tolist(), found["pictures"], strict=True)
+        return [(name, list(pictures)) for name, pictures in rows]

@@ -1,0 +1,121 @@
+"""Many small experiments in one folder: none is run twice, and a killed grid goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from blemish.errors import ArtifactError, ConfigError
+from blemish.records import Record
+from blemish.runtime import file_sha256, logger, write_json
+
+RESULT = "result.json"
+
+Result = dict[str, Any]
+
+
+class Cell(Protocol):
+    """One experiment of a grid. With several devices it travels to another process by pickle."""
+
+    @property
+    def name(self) -> str:
+        """Its folder in the grid, for example `generated/seed0`."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return all that decides its result, ready for JSON: settings, seed, hashes of the data."""
+
+    def __call__(self, folder: Path, device: str) -> Mapping[str, Any]:
+        """Return the result, ready for JSON. `folder` is its own; a killed run finds it as it was."""
+
+
+def run_grid(cells: Sequence[Cell], root: Path, devices: Sequence[str] = ("auto",)) -> list[Result]:
+    """Return the results of all cells, in order; only those without one are run.
+
+    A result is written when its cell has ended, with the cell's identity beside it. devices: a
+    process each works on the cells that are left; one device is used by this process.
+
+    Raises:
+        ArtifactError: a folder holds the result of another cell.
+        ConfigError: two cells share a name, or there is no device.
+    """
+    names = [cell.name for cell in cells]
+    if len(set(names)) < len(names) or not devices:
+        raise ConfigError(
+            "the cells of a grid need names of their own, and a device to run on",
+            hint="name each cell by what tells it from the others",
+        )
+    left = [cell for cell in cells if _result(cell, root) is None]
+    if len(left) < len(cells):
+        logger.info("%d of %d cells are done already", len(cells) - len(left), len(cells))
+    if len(devices) == 1:
+        for number, cell in enumerate(left, 1):
+            logger.info("cell %d of %d: %s", number, len(left), cell.name)
+            _run(cell, root, devices[0])
+    else:
+        for number, cell in enumerate(_shared(left, root, devices), 1):
+            logger.info("cell %d of %d is done: %s", number, len(left), cell.name)
+    results = [_result(cell, root) for cell in cells]
+    return [result for result in results if result is not None]
+
+
+def all_devices() -> tuple[str, ...]:
+    """Return every graphics card of this machine, or `auto` where there is at most one."""
+    count = torch.cuda.device_count()
+    return tuple(f"cuda:{number}" for number in range(count)) if count > 1 else ("auto",)
+
+
+def content_digest(records: Sequence[Record]) -> str:
+    """Return the SHA-256 over photos, masks and labels, in order."""
+    facts = [[r.label, r.split, file_sha256(r.image), r.mask and file_sha256(r.mask)] for r in records]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _shared(cells: Sequence[Cell], root: Path, devices: Sequence[str]) -> Iterator[Cell]:
+    """Yield cells as they end; each device has one at a time."""
+    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    with ProcessPoolExecutor(len(devices), context) as pool:
+        waiting, free = list(cells), list(devices)
+        running: dict[Future[None], tuple[Cell, str]] = {}
+        while waiting or running:
+            while waiting and free:
+                cell, device = waiting.pop(0), free.pop(0)
+                running[pool.submit(_run, cell, root, device)] = (cell, device)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                cell, device = running.pop(future)
+                future.result()
+                free.append(device)
+                yield cell
+
+
+def _run(cell: Cell, root: Path, device: str) -> None:
+    folder = root / cell.name
+    folder.mkdir(parents=True, exist_ok=True)
+    result = dict(cell(folder, device))
+    write_json(folder / RESULT, {"identity": cell.identity(), "result": result})
+
+
+def _result(cell: Cell, root: Path) -> Result | None:
+    """Return the cell's result, None where it has none yet."""
+    path = root / cell.name / RESULT
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        identity, result = found["identity"], found["result"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"{path} is damaged: {error}", hint="delete it to run the cell again"
+        ) from error
+    if identity != json.loads(json.dumps(cell.identity())):
+        raise ArtifactError(
+            f"{path} is the result of another experiment: its settings or data differ",
+            hint="choose another folder, or delete this one",
+        )
+    return dict(result)

@@ -1,0 +1,270 @@
+"""The downstream localiser: trained on generated pairs, judged on real photos that it never saw."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blemish import runtime
+from blemish.config import Turn
+from blemish.data import write_png
+from blemish.data.pictures import contact_sheet, overlay
+from blemish.detection.objective import focal_loss
+from blemish.detection.photos import View
+from blemish.experiments.training_pairs import Batch, Squares, TrainingPairs, batch_of
+from blemish.metrics import PixelScores, auroc, average_precision, f1_max
+from blemish.networks import LiteLocaliser, UNetSegmenter
+from blemish.records import Record
+from blemish.training import Plan, Run, stream
+
+POOL = 21
+"""Side of the window whose mean, at its largest, is the score of a photo, pixels."""
+
+FOCUS = 2.0
+_BATCH = 8
+_SHEET_ROWS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LocaliserSettings:
+    """How a localiser is trained.
+
+    network: `unet` is the paper's, from scratch; `lite` is ours on ImageNet features. width: of its
+    first block. size: side of the squares, pixels. decay: share of the run over which the rate falls.
+    """
+
+    network: Literal["unet", "lite"] = "lite"
+    width: int = 32
+    size: int = 256
+    batch: int = 8
+    iterations: int = 400
+    lr: float = 1e-3
+    decay: float = 0.5
+    precision: str = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What a localiser says of photos, in the order that they were given.
+
+    records: the photos. maps: float32 (S, S) in [0, 1]; masks, valid: bool (S, S). scores: of the
+    photos, higher = more anomalous.
+    """
+
+    records: Sequence[Record]
+    maps: Sequence[npt.NDArray[np.float32]]
+    masks: Sequence[npt.NDArray[np.bool_]]
+    valid: Sequence[npt.NDArray[np.bool_]]
+    scores: npt.NDArray[np.float64]
+
+    @property
+    def labels(self) -> list[str]:
+        """What each photo shows."""
+        return [record.label for record in self.records]
+
+    def figures(self, labels: Iterable[str] | None = None) -> dict[str, float | None]:
+        """Return image and pixel metrics of the good photos against some types (default: all)."""
+        wanted = None if labels is None else set(labels)
+        chosen = [
+            n for n, r in enumerate(self.records) if r.is_good or wanted is None or r.label in wanted
+        ]
+        pixels = PixelScores()
+        for number in chosen:
+            pixels.add(self.maps[number], self.masks[number], self.valid[number])
+        scores = self.scores[chosen]
+        truth = [not self.records[number].is_good for number in chosen]
+        values = {
+            "image_auroc": auroc(scores, truth),
+            "image_ap": average_precision(scores, truth),
+            "image_f1_max": f1_max(scores, truth).value,
+            "pixel_auroc": pixels.auroc(),
+            "pixel_ap": pixels.average_precision(),
+            "pixel_f1_max": pixels.f1_max().value,
+            "pro": pixels.pro(),
+        }
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def pooled_score(maps: Tensor, valid: Tensor) -> Tensor:
+    """Return each photo's score (B,): the largest mean of its map over 21 x 21 pixels.
+
+    As in AnomalyDiffusion's downstream protocol. maps: (B, 1, S, S); valid: (B, 1, S, S) in {0, 1};
+    padding counts as zero.
+    """
+    pooled = F.avg_pool2d(maps * valid, POOL, stride=1, padding=POOL // 2)
+    return pooled.flatten(1).amax(1)
+
+
+class Objective(nn.Module):
+    """The localiser and its loss on one batch."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network, self.dtype = network, dtype
+
+    def forward(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return `loss`: the focal loss of DRAEM's protocol, focus 2."""
+        where = next(self.network.parameters()).device
+        logits = self.logits(batch.picture().to(where))
+        mask, valid = batch.mask.to(where).float(), batch.valid.to(where).float()
+        return {"loss": focal_loss(logits, mask, valid, FOCUS)}
+
+    def logits(self, picture: Tensor) -> Tensor:
+        """Return logits, float32 (B, 1, S, S), of pictures (B, 3, S, S) in [0, 1]."""
+        with runtime.autocast(picture.device, self.dtype):
+            found: Tensor = self.network(picture.contiguous(memory_format=torch.channels_last))
+        return found.float()
+
+
+class LocaliserTask:
+    """Trains a localiser; chooses its weights on held-out pairs and good photos, never on the test set.
+
+    watched: photos of the test set that are looked at as well, for the papers' protocol; the figures of
+    the weights that do best on them are written to `notes`.
+    """
+
+    module: nn.Module
+
+    def __init__(
+        self,
+        settings: LocaliserSettings,
+        pairs: TrainingPairs,
+        held_out: Sequence[Record],
+        *,
+        device: torch.device,
+        watched: Sequence[Record] = (),
+        notes: Path | None = None,
+    ) -> None:
+        self.settings, self.pairs, self.held_out = settings, pairs, held_out
+        self.watched, self.notes = watched, notes
+        network = _network(settings, pairs)
+        dtype = runtime.precision(settings.precision, device)
+        self.module = self.objective = Objective(network.to(device), dtype)
+        self.module.to(memory_format=torch.channels_last)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return all that learns, in one group."""
+        learning = [p for p in self.module.parameters() if p.requires_grad]
+        return [{"params": learning, "lr": self.settings.lr, "weight_decay": 0.0}]
+
+    def batches(self, start: int, rank: int, world: int) -> Iterator[Sequence[Batch]]:
+        """Yield the micro-batches of iteration start, start + 1, ...; one process does all."""
+        del rank, world
+        return stream(self.pairs, start, 0)
+
+    def validate(self) -> dict[str, float]:
+        """Return image AUROC and pixel AP on what was held out; the objective is their mean."""
+        figures = judged(self.objective, self.pairs.squares, self.held_out).figures()
+        known = {name: figures[name] for name in ("image_auroc", "pixel_ap")}
+        values = {name: value for name, value in known.items() if value is not None}
+        if self.notes is not None:
+            seen = judged(self.objective, self.pairs.squares, self.watched).figures()
+            if _sum(seen) >= _sum(read_notes(self.notes)):
+                runtime.write_json(self.notes, seen)
+        return {**values, "objective": float(np.mean(list(values.values()))) if values else 0.0}
+
+    def sheet(self, path: Path) -> None:
+        """Draw some held-out photos, what is marked in them, and what should be."""
+        some = self.held_out[:: max(1, len(self.held_out) // _SHEET_ROWS)][:_SHEET_ROWS]
+        found = judged(self.objective, self.pairs.squares, some)
+        rows = []
+        for record, values, mask in zip(some, found.maps, found.masks, strict=True):
+            photo = self.pairs.squares.view(record).image
+            drawn = np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255
+            rows.append([photo, overlay(photo, values), drawn])
+        write_png(path, contact_sheet(rows, ["photo", "map", "mask"]))
+
+
+def train_localiser(
+    settings: LocaliserSettings,
+    goods: Sequence[Record],
+    sources: Sequence[Sequence[Record]],
+    held_out: Sequence[Record],
+    test: Sequence[Record],
+    folder: Path,
+    *,
+    turns: Sequence[Turn] = (),
+    seed: int = 0,
+    device: str = "auto",
+    watch_test: bool = False,
+) -> tuple[Maps, dict[str, float | None]]:
+    """Return what a localiser says of the test photos, and the papers' protocol's figures.
+
+    goods: good photos to learn from; sources: defects to learn from, each a source of its own;
+    held_out: chooses the weights; watch_test: also note the figures of the weights that do best on the
+    test photos, which is what the papers print; {} otherwise. A run that was killed goes on where it
+    was.
+    """
+    where = runtime.device(device)
+    squares = Squares(settings.size)
+    types = sorted({record.label for source in sources for record in source})
+    pairs = TrainingPairs(goods, sources, types, squares, batch=settings.batch, turns=turns, seed=seed)
+    notes = folder / "test_selected.json" if watch_test else None
+    task = LocaliserTask(settings, pairs, held_out, device=where, watched=test, notes=notes)
+    plan = Plan(iterations=settings.iterations, decay=settings.decay, ema=0.99, validations=5)
+    folder.mkdir(parents=True, exist_ok=True)
+    outcome = Run(task, plan, folder, cpu=where.type == "cpu").fit(resume=True)
+    task.module.load_state_dict(outcome.weights, strict=False)
+    return judged(task.objective, squares, test), read_notes(notes)
+
+
+def read_notes(path: Path | None) -> dict[str, float | None]:
+    """Return the figures of the weights that did best on the test photos so far, {} without any."""
+    if path is None or not path.is_file():
+        return {}
+    found: dict[str, float | None] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def judged(objective: Objective, squares: Squares, records: Sequence[Record]) -> Maps:
+    """Return what the localiser says of photos."""
+    where = next(objective.parameters()).device
+    training = objective.training
+    objective.eval()
+    maps, masks, valid, scores = [], [], [], []
+    for start in range(0, len(records), _BATCH):
+        part = records[start : start + _BATCH]
+        rows: list[tuple[View, str]] = [(squares.view(r), r.label) for r in part]
+        batch = batch_of(rows, ())
+        with torch.inference_mode():
+            found = objective.logits(batch.picture().to(where)).sigmoid().cpu()
+        scores += pooled_score(found, batch.valid.float()).tolist()
+        maps += list(found[:, 0].numpy())
+        masks += [view.allowed for view, _ in rows]
+        valid += [view.valid for view, _ in rows]
+    objective.train(training)
+    return Maps(records, maps, masks, valid, np.array(scores))
+
+
+def _network(settings: LocaliserSettings, pairs: TrainingPairs) -> nn.Module:
+    """Return a fresh network, its weights decided by the pairs' seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(runtime.stream_seed(pairs.seed, "localiser"))
+        if settings.network == "unet":
+            unet = UNetSegmenter(settings.width, pictures=1)
+            for layer in unet.modules():
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.normal_(layer.weight, 0.0, 0.02)
+            return unet
+        lite = LiteLocaliser(settings.width)
+    lite.encoder.load_imagenet()
+    step = max(1, len(pairs.goods) // 32)
+    shown = np.stack([pairs.squares.view(record).image for record in pairs.goods[::step][:32]])
+    lite.encoder.standardise(torch.from_numpy(shown).permute(0, 3, 1, 2).float() / 255)
+    return lite
+
+
+def _sum(figures: Mapping[str, float | None]) -> float:
+    """Return what the reference code chooses its epoch by."""
+    names = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
+    return sum(figures.get(name) or 0.0 for name in names)

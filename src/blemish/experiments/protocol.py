@@ -1,0 +1,151 @@
+"""Who learns from what: the few-shot protocol, and how large an experiment is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from blemish.data import Dataset, first_third, hold_out
+from blemish.errors import DatasetError
+from blemish.experiments.classification import ClassifierSettings
+from blemish.experiments.localisation import LocaliserSettings
+from blemish.records import Record
+
+_MOST_HELD_OUT = 40
+_SPARING = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FewShot:
+    """The few-shot protocol on one product (AnomalyDiffusion, section 4.1).
+
+    few: the first third of each type's photos, to learn from; where a dataset has defects in its
+    training split, those. rest: the others, which nothing but the judging reads. goods, test_goods: the
+    good photos of either split.
+    """
+
+    few: tuple[Record, ...]
+    rest: tuple[Record, ...]
+    goods: tuple[Record, ...]
+    test_goods: tuple[Record, ...]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """Return the protocol's split of a dataset.
+
+        Raises:
+            DatasetError: there is nothing to learn from, or nothing to judge by.
+        """
+        drawn = [record for record in dataset.defects if record.mask is not None]
+        given = tuple(record for record in drawn if record.split == "train")
+        few, rest = first_third(drawn)
+        if given:
+            few, rest = given, tuple(record for record in drawn if record.split == "test")
+        test_goods = tuple(record for record in dataset.test if record.is_good)
+        if not (few and rest and dataset.train and test_goods):
+            raise DatasetError(
+                f"{dataset.root} cannot be used for a few-shot experiment: {len(few)} defects to learn "
+                f"from, {len(rest)} to judge by, {len(dataset.train)} good photos to learn from, "
+                f"{len(test_goods)} to judge by",
+                hint="each is needed; defects need masks, and at least two photos of a type",
+            )
+        return cls(few, rest, dataset.train, test_goods)
+
+    @property
+    def test(self) -> tuple[Record, ...]:
+        """What everything is judged on: good photos and unread defects."""
+        return (*self.test_goods, *self.rest)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types of defects that can be learned and judged."""
+        return tuple(sorted({r.label for r in self.few} & {r.label for r in self.rest}))
+
+    def shots(self, count: int) -> Self:
+        """Return the same protocol with at most `count` photos of each type to learn from."""
+        few: list[Record] = []
+        for label in sorted({record.label for record in self.few}):
+            few += [record for record in self.few if record.label == label][:count]
+        return replace(self, few=tuple(few))
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """Records to learn from, and those that choose the weights."""
+
+    shown: tuple[Record, ...]
+    held: tuple[Record, ...]
+
+
+def divided(records: Sequence[Record], seed: int) -> Divided:
+    """Return a tenth of each type's records held out, and forty at most.
+
+    A type of fewer than four can spare none; where no type can, the records choose the weights
+    themselves.
+    """
+    shown: list[Record] = []
+    held: list[Record] = []
+    labels = sorted({record.label for record in records})
+    for label in labels:
+        group = [record for record in records if record.label == label]
+        fraction = min(0.1, _MOST_HELD_OUT / len(labels) / len(group))
+        at_least = 1 if len(group) >= _SPARING else 0
+        split = hold_out(group, seed=seed, fraction=fraction if at_least else 0.0, at_least=at_least)
+        shown += split.train
+        held += split.validation
+    return Divided(tuple(shown), tuple(held or shown))
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How large an experiment is.
+
+    pairs: generated for each type. classifier_passes: over all generated pairs; None takes the
+    classifier's own iterations. preset: of the detector. detector_seconds: of its training; None takes
+    `detector_epochs`, passes over the good photos. shots, generated: for the loop, numbers of real
+    defects and of generated ones of each type.
+    """
+
+    name: str
+    pairs: int
+    localiser: LocaliserSettings
+    classifier: ClassifierSettings
+    preset: str
+    classifier_passes: int | None = None
+    detector_seconds: float | None = None
+    detector_epochs: int | None = None
+    shots: tuple[int, ...] = (1, 2, 5, 10)
+    generated: tuple[int, ...] = (0, 50, 200, 1000)
+
+    def changed(self, values: Mapping[str, Any]) -> Self:
+        """Return this scale with other values of some fields, and a name that says so."""
+        if not values:
+            return self
+        words = ", ".join(f"{name} {value:g}" for name, value in values.items())
+        return replace(self, name=f"{self.name} with {words}", **values)
+
+
+FAST = Scale(
+    name="fast",
+    pairs=100,
+    localiser=LocaliserSettings(),
+    classifier=ClassifierSettings(size=128, iterations=400),
+    preset="fast",
+    detector_seconds=300.0,
+    generated=(0, 50, 200),
+)
+"""Two cores: a table of one product in under three hours."""
+
+PAPER = Scale(
+    name="paper",
+    pairs=1000,
+    localiser=LocaliserSettings(network="unet", width=64, iterations=12_500, lr=1e-4, decay=0.2),
+    classifier=ClassifierSettings(decay=0.2),
+    classifier_passes=150,
+    preset="paper",
+    detector_epochs=3000,
+)
+"""A graphics card: the counts and networks of the papers."""
+
+SCALES = {scale.name: scale for scale in (FAST, PAPER)}

@@ -1,0 +1,267 @@
+"""One command for each experiment: products in, cells run, one report out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from blemish.data import Dataset
+from blemish.errors import ConfigError
+from blemish.experiments import few_shot, few_shot_tables, variants
+from blemish.experiments.detection import DetectorCell
+from blemish.experiments.detection_tables import (
+    ablation_table,
+    imported_rows,
+    product_table,
+)
+from blemish.experiments.downstream import LocalisationCell
+from blemish.experiments.galleries import GALLERY, HEADS, pairs_gallery, read_gallery
+from blemish.experiments.grid import run_grid
+from blemish.experiments.loop import (
+    loop_cells,
+    loop_plots,
+    loop_points,
+    loop_table,
+    recommendation,
+)
+from blemish.experiments.page import write_experiment
+from blemish.experiments.protocol import FewShot
+from blemish.experiments.request import Request
+from blemish.experiments.runs import Redrawn, Runs, grouped
+from blemish.experiments.tables import Experiment, Gallery, Table
+from blemish.runtime import logger
+
+
+def reproduce(experiment: str, request: Request) -> Experiment:
+    """Return an experiment's report, written to its folder as well.
+
+    experiment: `anomalydiffusion`, `diffusionad`, `loop` or `ablation`.
+
+    Raises:
+        ConfigError: there is no such experiment.
+    """
+    if experiment not in EXPERIMENTS:
+        raise ConfigError(
+            f"there is no experiment {experiment!r}", hint=f"choose of: {', '.join(EXPERIMENTS)}"
+        )
+    found = EXPERIMENTS[experiment](request)
+    write_experiment(request.out, found)
+    logger.info("open %s", (request.out / "report.html").resolve())
+    return found
+
+
+def anomalydiffusion(request: Request) -> Experiment:
+    """Return the tables of AnomalyDiffusion: localisation, detection and classification."""
+    methods = tuple(request.methods or few_shot.METHODS) + tuple(
+        name for given in request.generated for name in (given, f"{given}+{few_shot.REAL}")
+    )
+    tables: list[Table] = []
+    galleries: list[Gallery] = []
+    whole: dict[str, dict[str, Runs]] = {}
+    for name, dataset in request.products().items():
+        product = few_shot.prepared(
+            dataset,
+            name,
+            request.scale,
+            request.out / name,
+            methods=methods,
+            imported=request.generated,
+            config=request.generator_settings(),
+            plan=request.plan,
+            device=request.devices[0],
+        )
+        galleries.append(pairs_gallery(name, product.split.few, product.sources[few_shot.GENERATED]))
+        cells = list(
+            few_shot.localisation_cells(
+                product, methods, request.scale, request.seeds, paper_protocol=request.paper_protocol
+            )
+        )
+        results = run_grid(cells, request.out, request.devices)
+        runs = grouped(cells, results, request.out)[name]
+        whole[name] = runs
+        drawn = Redrawn(runs)
+        tables.append(few_shot_tables.localisation_table(name, runs, drawn))
+        gains = few_shot_tables.gain_table(name, runs, drawn)
+        tables += [gains] if gains else []
+        tables.append(few_shot_tables.type_table(name, runs))
+        if request.paper_protocol:
+            tables.append(few_shot_tables.papers_protocol_table(name, runs))
+        last = list(runs)[-1]
+        rows = read_gallery(runs[last].folders[0] / GALLERY)
+        galleries.append(Gallery(f"{name}: unread photos by {last}", HEADS, rows))
+        classes = list(
+            few_shot.classification_cells(product, methods, request.scale, request.seeds[:1])
+        )
+        if classes:
+            found = run_grid(classes, request.out, request.devices)
+            named = grouped(classes, found, request.out)[name]
+            tables.append(few_shot_tables.classification_table(name, named))
+    if len(whole) > 1 or few_shot_tables.printed_rows(whole):
+        tables.insert(0, few_shot_tables.average_table(whole, "All products"))
+    return Experiment(
+        title="What are generated defects worth to a localiser?",
+        lead="The first third of the defects of each type is learned from: by a generator, by pasting, "
+        "or directly. A network trained on the result is judged on the other two thirds.",
+        tables=tables,
+        galleries=galleries,
+        notes=_few_seeds(request.seeds),
+        facts=request.facts(),
+        command=request.command,
+    )
+
+
+def diffusionad(request: Request) -> Experiment:
+    """Return the tables of DiffusionAD: a detector for each product, from good photos alone."""
+    products = request.products()
+    cells = [
+        DetectorCell(
+            name=f"{name}/detection/DiffusionAD/seed{seed}",
+            dataset=dataset,
+            test=dataset.test,
+            config=request.settings(seed),
+            seconds=request.scale.detector_seconds,
+            epochs=request.scale.detector_epochs,
+        )
+        for name, dataset in products.items()
+        for seed in request.seeds
+    ]
+    results = run_grid(cells, request.out, request.devices)
+    runs = grouped(cells, results, request.out)
+    imported = {
+        name: imported_rows(dataset, name, request.maps, single=len(products) == 1)
+        for name, dataset in products.items()
+    }
+    return Experiment(
+        title="How good is a detector that has seen good photos only?",
+        lead="One detector for each product, trained on its good photos and on drawn defects.",
+        tables=product_table(runs, imported),
+        notes=_few_seeds(request.seeds),
+        facts=request.facts(),
+        command=request.command,
+    )
+
+
+def loop(request: Request) -> Experiment:
+    """Return what generated defects buy a detector."""
+    tables, plots, lead = [], [], []
+    for name, dataset in request.products().items():
+        points = loop_points(FewShot.of(dataset), request.scale)
+        cells = list(
+            loop_cells(
+                dataset,
+                name,
+                points,
+                request.settings(0),
+                request.scale,
+                request.seeds,
+                request.out / name,
+                generator=request.generator_settings(),
+                plan=request.plan,
+                device=request.devices[0],
+            )
+        )
+        results = run_grid(cells, request.out, request.devices)
+        runs = grouped(cells, results, request.out)[name]
+        drawn = Redrawn(runs)
+        tables.append(loop_table(name, points, runs, drawn))
+        most = max(point.real for point in points)
+        tables.append(few_shot_tables.type_table(name, {p.words(most): runs[p.name] for p in points}))
+        plots += loop_plots(name, points, runs, drawn)
+        lead.append(f"{name}: {' '.join(recommendation(points, runs, drawn))}")
+    return Experiment(
+        title="What do generated defects buy a detector?",
+        lead=" ".join(lead),
+        tables=tables,
+        plots=plots,
+        notes=_few_seeds(request.seeds),
+        facts=request.facts(),
+        command=request.command,
+    )
+
+
+def ablation(request: Request) -> Experiment:
+    """Return what each part of a method adds: `parts` and `tokens` of the generator, or the detector's.
+
+    Raises:
+        ConfigError: there is no such ablation.
+    """
+    known = (*variants.DETECTION, *variants.GENERATION)
+    if request.variant not in known:
+        raise ConfigError(
+            f"there is no ablation {request.variant!r}", hint=f"choose of: {', '.join(known)}"
+        )
+    detects = request.variant in variants.DETECTION
+    tables = []
+    for name, dataset in request.products().items():
+        cells: Sequence[DetectorCell | LocalisationCell]
+        cells = (
+            _detection_variants(request, name, dataset)
+            if detects
+            else _generation_variants(request, name, dataset)
+        )
+        results = run_grid(cells, request.out, request.devices)
+        runs = grouped(cells, results, request.out)[name]
+        tables.append(ablation_table(name, request.variant, runs))
+    return Experiment(
+        title=f"Ablation: {request.variant}",
+        lead="One thing changes from row to row: does each part help here as in the paper?",
+        tables=tables,
+        notes=_few_seeds(request.seeds),
+        facts=request.facts(),
+        command=request.command,
+    )
+
+
+def _detection_variants(request: Request, name: str, dataset: Dataset) -> list[DetectorCell]:
+    return [
+        DetectorCell(
+            name=f"{name}/{request.variant}/{variant}/seed{seed}",
+            dataset=dataset,
+            test=dataset.test,
+            config=request.settings(seed, overrides),
+            seconds=request.scale.detector_seconds,
+            epochs=request.scale.detector_epochs,
+        )
+        for variant, overrides in variants.DETECTION[request.variant].items()
+        for seed in request.seeds
+    ]
+
+
+def _generation_variants(request: Request, name: str, dataset: Dataset) -> list[LocalisationCell]:
+    """Return a localiser's cells for each variant of the generator, trained on its pairs alone."""
+    if request.plan is None:
+        raise ConfigError(
+            "the parts of the generator's network are ablated: it has to learn",
+            hint="give --generator-iterations",
+        )
+    cells: list[LocalisationCell] = []
+    for variant, overrides in variants.GENERATION[request.variant].items():
+        product = few_shot.prepared(
+            dataset,
+            name,
+            request.scale,
+            request.out / name / request.variant / variant,
+            methods=(few_shot.GENERATED,),
+            config=request.generator_settings(overrides),
+            plan=request.plan,
+            device=request.devices[0],
+        )
+        for cell in few_shot.localisation_cells(
+            product, (few_shot.GENERATED,), request.scale, request.seeds
+        ):
+            place = f"{name}/{request.variant}/{variant}/seed{cell.seed}"
+            cells.append(replace(cell, name=place))
+    return cells
+
+
+def _few_seeds(seeds: Iterable[int]) -> list[str]:
+    count = len(list(seeds))
+    return [] if count > 1 else ["One seed: another may move a figure by more than its interval says."]
+
+
+EXPERIMENTS = {
+    "anomalydiffusion": anomalydiffusion,
+    "diffusionad": diffusionad,
+    "loop": loop,
+    "ablation": ablation,
+}

@@ -1,0 +1,82 @@
+"""What somebody asks of an experiment: data, scale, seeds, and whose work joins in."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from blemish.config import InspectorConfig, merged, preset, validated
+from blemish.data import Dataset, read_benchmark, read_dataset
+from blemish.errors import DatasetError
+from blemish.experiments.protocol import Scale
+from blemish.generator_config import GeneratorConfig
+from blemish.training import Plan
+from blemish.version import __version__
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    data: a benchmark's tree, or one product. out: the experiment's folder; what is in it is not done
+    again. methods: for localisers; None takes all. categories: only these products. generated, maps:
+    name and folder of other people's pairs and score maps. variant: of an ablation. inspector,
+    generator: settings laid over those of the scale; plan: of the generator's network.
+    """
+
+    data: Path
+    out: Path
+    scale: Scale
+    seeds: Sequence[int] = (0,)
+    methods: Sequence[str] | None = None
+    categories: Sequence[str] = ()
+    generated: Mapping[str, Path] = field(default_factory=dict)
+    maps: Mapping[str, Path] = field(default_factory=dict)
+    variant: str = "parts"
+    paper_protocol: bool = False
+    inspector: Mapping[str, object] = field(default_factory=dict)
+    generator: Mapping[str, object] = field(default_factory=dict)
+    plan: Plan | None = None
+    devices: Sequence[str] = ("auto",)
+    command: str = ""
+
+    def products(self) -> dict[str, Dataset]:
+        """Return the datasets that are asked for, by name.
+
+        Raises:
+            DatasetError: there is no dataset, or no such category.
+        """
+        try:
+            found = read_benchmark(self.data)
+        except DatasetError:
+            found = {self.data.resolve().name: read_dataset(self.data)}
+        unknown = sorted(set(self.categories) - set(found))
+        if unknown:
+            raise DatasetError(
+                f"{self.data} has no {', '.join(unknown)}", hint=f"it has: {', '.join(found)}"
+            )
+        return {n: d for n, d in found.items() if not self.categories or n in self.categories}
+
+    def settings(self, seed: int, overrides: Mapping[str, object] | None = None) -> InspectorConfig:
+        """Return a detector's settings."""
+        values = merged(self.inspector, overrides or {})
+        return preset(self.scale.preset, merged(values, {"training": {"seed": seed}}))
+
+    def generator_settings(self, overrides: Mapping[str, object] | None = None) -> GeneratorConfig:
+        """Return the generator's settings."""
+        return validated(GeneratorConfig, merged(self.generator, overrides or {}))
+
+    def facts(self) -> dict[str, str]:
+        """Return what it takes to repeat the experiment, in words."""
+        return {
+            "scale": self.scale.name,
+            "seeds": ", ".join(map(str, self.seeds)),
+            "data": self.data.resolve().name,
+            "blemish": __version__,
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+        }

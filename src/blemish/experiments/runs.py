@@ -1,0 +1,80 @@
+"""Finished cells, by product and method, and how sure one may be of their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.experiments.downstream import SCORES, read_scores
+from blemish.experiments.grid import Cell, Result
+from blemish.experiments.tables import Figure
+from blemish.metrics import percentile_interval, redrawn, weighted_auroc
+from blemish.records import GOOD
+from blemish.runtime import numpy_generator
+
+REPEATS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """All cells of one method on one product: a result for each seed, and their folders."""
+
+    results: Sequence[Result]
+    folders: Sequence[Path]
+
+    def mean(self, key: str, section: str = "figures") -> float | None:
+        """Return the mean over the seeds, None where one of them is undefined."""
+        values = [result[section].get(key) for result in self.results]
+        return None if None in values else float(np.mean(values))
+
+    def over_types(self, label: str, key: str) -> float | None:
+        """Return the mean over the seeds of a type's figure."""
+        values = [result["per_type"][label][key] for result in self.results]
+        return None if None in values else float(np.mean(values))
+
+
+def grouped(cells: Sequence[Cell], results: Sequence[Result], root: Path) -> dict[str, dict[str, Runs]]:
+    """Return the runs of each product and method; a cell's name is product/task/method/seed."""
+    found: dict[str, dict[str, list[tuple[Result, Path]]]] = {}
+    for cell, result in zip(cells, results, strict=True):
+        product, _, method, _ = cell.name.rsplit("/", 3)
+        found.setdefault(product, {}).setdefault(method, []).append((result, root / cell.name))
+    return {
+        product: {
+            method: Runs([r for r, _ in runs], [f for _, f in runs]) for method, runs in methods.items()
+        }
+        for product, methods in found.items()
+    }
+
+
+class Redrawn:
+    """The figures of methods on the same redrawn test photos, averaged over their seeds."""
+
+    def __init__(self, runs: Mapping[str, Runs], repeats: int = REPEATS) -> None:
+        self.scores = {m: [read_scores(f / SCORES) for f in r.folders] for m, r in runs.items()}
+        labels = next(iter(self.scores.values()))[0].labels
+        self.weights = redrawn(labels, numpy_generator(0, "test photos"), repeats)
+        self.truth = [label != GOOD for label in labels]
+
+    def value(self, method: str, key: str, weights: npt.NDArray[np.float64]) -> float:
+        """Return a method's pixel AP or image AUROC with each photo counted `weights` times."""
+        runs = self.scores[method]
+        if key == "pixel_ap":
+            return float(np.mean([run.counts.average_precision(weights) for run in runs]))
+        return float(np.mean([weighted_auroc(run.scores, self.truth, weights) for run in runs]))
+
+    def figure(self, method: str, key: str, value: float | None) -> Figure:
+        """Return the figure with the interval of its method."""
+        found = percentile_interval(lambda w: self.value(method, key, w), self.weights)
+        return Figure(value, *found)
+
+    def gain(self, method: str, other: str, key: str, value: float | None) -> Figure:
+        """Return what a method has over another, with its interval."""
+        found = percentile_interval(
+            lambda w: self.value(method, key, w) - self.value(other, key, w), self.weights
+        )
+        return Figure(value, *found)
