@@ -1,12 +1,13 @@
 # `make demo` and `make test` each do everything on a fresh machine: they first make $(VENV).
-# PYTHON chooses the interpreter (3.11 or newer), VENV an environment elsewhere.
+# PYTHON chooses the interpreter (3.11 or newer), VENV and PEERS environments elsewhere.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+PEERS ?= .venv-peers
 READY := $(VENV)/.blemish-ready
 PYTEST_WORKERS ?= auto
 
-.PHONY: demo test check
+.PHONY: demo test check peers
 
 demo: $(READY)
 	$(VENV)/bin/blemish demo
@@ -18,6 +19,14 @@ check: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/python -m mypy
+
+# The environment of blemish.experiments.peers, apart from the project's own.
+peers: $(PEERS)/.blemish-ready
+
+$(PEERS)/.blemish-ready: pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check torch==2.14.1 torchvision==0.29.1 -e '.[peers]'
+	touch $@
 
 # Installed again only when the requirements or the version change.
 $(READY): pyproject.toml src/blemish/version.py

@@ -222,7 +222,7 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--variant",
         default="parts",
-        help="of the ablation: parts, tokens, reconstruction, noise, guidance",
+        help="of the ablation: parts, tokens, shares, reconstruction, noise, guidance",
     )
     reproduce.add_argument(
         "--generated", action="append", default=[], metavar="NAME=DIR", help="somebody's pairs"
@@ -233,6 +233,8 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--paper-protocol", action="store_true", help="also choose weights on the test photos"
     )
+    reproduce.add_argument("--lpips", type=Path, metavar="DIR", help="VGG16's weights, for IC-LPIPS")
+    reproduce.add_argument("--inception", type=Path, metavar="FILE", help="InceptionV3's weights")
     reproduce.add_argument("--generator-iterations", type=positive, help="where a network learns")
     reproduce.add_argument(
         "--generator-set", dest="generator_sets", action="append", default=[], metavar="NAME=VALUE"

@@ -41,6 +41,8 @@ def reproduce(options: argparse.Namespace) -> int:
             if options.generator_iterations is None
             else Plan(iterations=options.generator_iterations)
         ),
+        lpips=options.lpips,
+        inception=options.inception,
         devices=all_devices() if options.device == "auto" else (options.device,),
         command=shlex.join(["blemish", *sys.argv[1:]]),
     )

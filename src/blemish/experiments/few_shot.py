@@ -13,7 +13,6 @@ from blemish.experiments.baselines import TYPED, UNTYPED, write_baseline
 from blemish.experiments.downstream import ClassificationCell, LocalisationCell
 from blemish.experiments.protocol import FewShot, Scale
 from blemish.generation import Generator, learn
-from blemish.generation.learning import Shots
 from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
 from blemish.runtime import logger
@@ -71,27 +70,26 @@ class Product:
 
 def painted(
     dataset: Dataset,
+    split: FewShot,
     config: GeneratorConfig,
     pairs: int,
     folder: Path,
     *,
-    shots: Shots = "third",
     plan: Plan | None = None,
     device: str = "auto",
     seed: int = 0,
 ) -> tuple[Generator, tuple[Record, ...]]:
     """Return a generator and the accepted ones of its pairs, `pairs` of each type.
 
-    Learned from the few alone; what is in the folder already is not made again.
+    Learned from the split's few alone; what is in the folder already is not made again.
     """
+    known = replace(dataset, records=(*split.few, *split.goods))
     if (folder / "generator" / "generator").is_dir():
         generator = Generator.load(folder / "generator" / "generator", device=device)
     else:
-        generator = learn(
-            dataset, config, folder / "generator", plan, shots=shots, device=device, resume=True
-        )
+        generator = learn(known, config, folder / "generator", plan, device=device, resume=True)
     counts = dict.fromkeys(generator.types, pairs)
-    generator.generate(dataset.train, counts, folder / "pairs", seed=seed)
+    generator.generate(split.goods, counts, folder / "pairs", seed=seed)
     return generator, read_dataset(folder / "pairs").train_defects
 
 
@@ -101,6 +99,7 @@ def prepared(
     scale: Scale,
     folder: Path,
     *,
+    split: FewShot | None = None,
     methods: Sequence[str] = METHODS,
     imported: Mapping[str, Path] | None = None,
     config: GeneratorConfig | None = None,
@@ -109,20 +108,20 @@ def prepared(
 ) -> Product:
     """Return a product with the pairs that the methods name: generated, of baselines, imported.
 
-    imported: name and dataset folder of pairs from elsewhere. config, plan: of the generator.
+    split: None takes the protocol's. imported: name and dataset folder of pairs from elsewhere. config,
+    plan: of the generator.
 
     Raises:
         DatasetError: the dataset is too small for the protocol.
     """
-    split = FewShot.of(dataset)
-    shots: Shots = None if dataset.train_defects else "third"
+    split = split or FewShot.of(dataset)
     logger.info("%s: painting %d pairs of each type", name, scale.pairs)
     generator, pairs = painted(
         dataset,
+        split,
         config or GeneratorConfig(),
         scale.pairs,
         folder / GENERATED,
-        shots=shots,
         plan=plan,
         device=device,
     )

@@ -89,14 +89,12 @@ def loop_cells(
     goods = replace(dataset, records=(*split.goods, *split.test))
     pairs: dict[int, tuple[Record, ...]] = {}
     for real in sorted({p.real for p in points if p.generated}):
-        few = split.shots(real).few
-        small = replace(dataset, records=(*few, *split.goods))
         pairs[real] = painted(
-            small,
+            dataset,
+            split.shots(real),
             generator or GeneratorConfig(),
             max(p.generated for p in points if p.real == real),
             folder / f"of{real}",
-            shots=None,
             plan=plan,
             device=device,
         )[1]

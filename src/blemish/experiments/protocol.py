@@ -62,6 +62,20 @@ class FewShot:
         """The types of defects that can be learned and judged."""
         return tuple(sorted({r.label for r in self.few} & {r.label for r in self.rest}))
 
+    def share(self, part: float) -> Self:
+        """Return a share of each type's photos to learn from, judged on the last half of each.
+
+        At most half may be learned from, so that all shares are judged on the same photos
+        (AnomalyDiffusion, Table 7, whose own test sets differ from row to row).
+        """
+        few: list[Record] = []
+        rest: list[Record] = []
+        for label in self.types:
+            group = [record for record in (*self.few, *self.rest) if record.label == label]
+            few += [replace(r, split="train") for r in group[: max(1, int(part * len(group)))]]
+            rest += group[-(len(group) // 2) :]
+        return replace(self, few=tuple(few), rest=tuple(rest))
+
     def shots(self, count: int) -> Self:
         """Return the same protocol with at most `count` photos of each type to learn from."""
         few: list[Record] = []

@@ -15,6 +15,7 @@ from blemish.experiments.detection_tables import (
     product_table,
 )
 from blemish.experiments.downstream import LocalisationCell
+from blemish.experiments.fidelity import FidelityCell, fidelity_table
 from blemish.experiments.galleries import GALLERY, HEADS, pairs_gallery, read_gallery
 from blemish.experiments.grid import run_grid
 from blemish.experiments.loop import (
@@ -70,6 +71,8 @@ def anomalydiffusion(request: Request) -> Experiment:
             plan=request.plan,
             device=request.devices[0],
         )
+        judging = FidelityCell(product, request.lpips, request.inception)
+        (fidelity,) = run_grid([judging], request.out, request.devices[:1])
         galleries.append(pairs_gallery(name, product.split.few, product.sources[few_shot.GENERATED]))
         cells = list(
             few_shot.localisation_cells(
@@ -84,6 +87,7 @@ def anomalydiffusion(request: Request) -> Experiment:
         gains = few_shot_tables.gain_table(name, runs, drawn)
         tables += [gains] if gains else []
         tables.append(few_shot_tables.type_table(name, runs))
+        tables.append(fidelity_table(name, fidelity))
         if request.paper_protocol:
             tables.append(few_shot_tables.papers_protocol_table(name, runs))
         last = list(runs)[-1]
@@ -229,18 +233,22 @@ def _detection_variants(request: Request, name: str, dataset: Dataset) -> list[D
 
 def _generation_variants(request: Request, name: str, dataset: Dataset) -> list[LocalisationCell]:
     """Return a localiser's cells for each variant of the generator, trained on its pairs alone."""
-    if request.plan is None:
+    if request.plan is None and request.variant != "shares":
         raise ConfigError(
             "the parts of the generator's network are ablated: it has to learn",
             hint="give --generator-iterations",
         )
     cells: list[LocalisationCell] = []
     for variant, overrides in variants.GENERATION[request.variant].items():
+        split = FewShot.of(dataset)
+        if request.variant == "shares":
+            split = split.share(variants.SHARES[variant])
         product = few_shot.prepared(
             dataset,
             name,
             request.scale,
             request.out / name / request.variant / variant,
+            split=split,
             methods=(few_shot.GENERATED,),
             config=request.generator_settings(overrides),
             plan=request.plan,

@@ -25,7 +25,8 @@ class Request:
     data: a benchmark's tree, or one product. out: the experiment's folder; what is in it is not done
     again. methods: for localisers; None takes all. categories: only these products. generated, maps:
     name and folder of other people's pairs and score maps. variant: of an ablation. inspector,
-    generator: settings laid over those of the scale; plan: of the generator's network.
+    generator: settings laid over those of the scale; plan: of the generator's network. lpips,
+    inception: where weights lie of which further figures are made.
     """
 
     data: Path
@@ -41,6 +42,8 @@ class Request:
     inspector: Mapping[str, object] = field(default_factory=dict)
     generator: Mapping[str, object] = field(default_factory=dict)
     plan: Plan | None = None
+    lpips: Path | None = None
+    inception: Path | None = None
     devices: Sequence[str] = ("auto",)
     command: str = ""
 

@@ -63,4 +63,11 @@ TOKENS: dict[str, Overrides] = {
 }
 """AnomalyDiffusion, Table 8: how many tokens tell the place and the look."""
 
-GENERATION = {"parts": PARTS, "tokens": TOKENS}
+SHARES = {f"{part} %": part / 100 for part in (10, 20, 30, 40, 50)}
+"""AnomalyDiffusion, Table 7: the share of a type's photos that is learned from."""
+
+GENERATION: dict[str, Mapping[str, Overrides]] = {
+    "parts": PARTS,
+    "tokens": TOKENS,
+    "shares": {share: {} for share in SHARES},
+}
