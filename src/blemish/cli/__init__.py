@@ -240,7 +240,12 @@ def parser() -> argparse.ArgumentParser:
         "--generator-set", dest="generator_sets", action="append", default=[], metavar="NAME=VALUE"
     )
     _sets(reproduce)
-    reproduce.add_argument("--device", default="auto", help="auto (every graphics card), cpu, cuda:1")
+    reproduce.add_argument(
+        "--device",
+        nargs="+",
+        default=["auto"],
+        help="auto (every graphics card), or one for each process, such as cpu cpu",
+    )
 
     verb("doctor", "Say what this machine offers, what is installed, and what fits.")
     return root

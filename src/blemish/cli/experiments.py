@@ -43,7 +43,7 @@ def reproduce(options: argparse.Namespace) -> int:
         ),
         lpips=options.lpips,
         inception=options.inception,
-        devices=all_devices() if options.device == "auto" else (options.device,),
+        devices=all_devices() if options.device == ["auto"] else tuple(options.device),
         command=shlex.join(["blemish", *sys.argv[1:]]),
     )
     found = reproduce_experiment(options.experiment, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.data import append_manifest, read_dataset, read_sample, write_sample
-from blemish.errors import ConfigError
+from blemish.errors import ArtifactError, ConfigError, DatasetError
 from blemish.experiments.grid import content_digest
 from blemish.records import Record, Sample
 from blemish.runtime import numpy_generator, write_json
@@ -59,14 +60,30 @@ def write_baseline(
     object lie on it.
 
     Raises:
+        ArtifactError: the folder holds pairs of other settings or photos.
         ConfigError: there is no such baseline.
-        DatasetError: there is nothing to paste, or nothing to paste on.
+        DatasetError: there is no defect, or no good photo.
     """
     if name not in (*TYPED, *UNTYPED):
         raise ConfigError(
             f"there is no baseline {name!r}", hint=f"choose of: {', '.join((*TYPED, *UNTYPED))}"
         )
-    if not (out / DONE).is_file():
+    if not few or not goods:
+        raise DatasetError(
+            f"{name} has {len(few)} defects to learn from and {len(goods)} good photos to paste on",
+            hint="each is needed",
+        )
+    facts = {"baseline": name, "seed": seed, "count": count, "kind": kind}
+    facts |= {"few": content_digest(few), "goods": content_digest(goods)}
+    done = out / DONE
+    if done.is_file():
+        found = json.loads(done.read_text(encoding="utf-8"))
+        if {key: found.get(key) for key in facts} != facts:
+            raise ArtifactError(
+                f"{out} holds pairs of other settings or photos",
+                hint="choose another folder, or remove this one",
+            )
+    else:
         shutil.rmtree(out, ignore_errors=True)
         draw = _Drawing(name, few, goods, kind)
         types = sorted({record.label for record in few})
@@ -77,8 +94,7 @@ def write_baseline(
                 stem = f"{index:05d}"
                 record = write_sample(out, label, stem, image, mask, split="train", synthetic=True)
                 append_manifest(out, record)
-        facts = {"blemish": __version__, "baseline": name, "seed": seed, "count": count, "kind": kind}
-        write_json(out / DONE, facts | {"few": content_digest(few), "goods": content_digest(goods)})
+        write_json(done, {"blemish": __version__, **facts})
     return read_dataset(out).train_defects
 
 

@@ -16,6 +16,7 @@ from blemish import runtime
 from blemish.config import Turn
 from blemish.errors import ArtifactError, DatasetError, DependencyError
 from blemish.experiments.training_pairs import Batch, Squares, TrainingPairs, batch_of
+from blemish.networks.published import read_weights
 from blemish.records import Record
 from blemish.training import Plan, Run, stream
 
@@ -165,11 +166,11 @@ def _resnet(settings: ClassifierSettings, classes: int, seed: int) -> nn.Module:
         network: nn.Module = resnet34(weights=None, num_classes=classes)
     if settings.weights is None:
         return network
+    state = read_weights(Path(settings.weights))
     try:
-        state = torch.load(settings.weights, map_location="cpu", weights_only=True)
         body = {name: value for name, value in state.items() if not name.startswith("fc.")}
         missing = network.load_state_dict(body, strict=False)
-    except (OSError, RuntimeError, AttributeError) as error:
+    except (RuntimeError, AttributeError) as error:
         raise ArtifactError(
             f"{settings.weights} does not hold the weights of a ResNet-34: {error}",
             hint="save torchvision's resnet34 state dict with torch.save",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,13 +53,7 @@ class Product:
             ConfigError: there is no such source.
         """
         names = method.split(PLUS)
-        for name in names:
-            if name not in self.sources:
-                raise ConfigError(
-                    f"there are no pairs of {name!r}",
-                    hint=f"choose of {', '.join(self.sources)}, joined by {PLUS}, or give "
-                    f"--generated {name}=FOLDER",
-                )
+        _check_known(names, self.sources)
         return {name: self.sources[name] for name in names}
 
     @property
@@ -112,9 +106,13 @@ def prepared(
     plan: of the generator.
 
     Raises:
-        DatasetError: the dataset is too small for the protocol.
+        ConfigError: a method names a source that there is not.
+        DatasetError: the dataset is too small for the protocol, or an imported one cannot be read.
     """
     split = split or FewShot.of(dataset)
+    asked = {part for method in methods for part in method.split(PLUS)}
+    others = {given: _as_training(read_dataset(root)) for given, root in (imported or {}).items()}
+    _check_known(asked, (REAL, GENERATED, *TYPED, *UNTYPED, *others))
     logger.info("%s: painting %d pairs of each type", name, scale.pairs)
     generator, pairs = painted(
         dataset,
@@ -128,15 +126,12 @@ def prepared(
     turns = generator.config.product.turns
     assert turns != "auto"  # noqa: S101 - decided when it learned
     sources = {REAL: split.few, GENERATED: pairs}
-    asked = {part for method in methods for part in method.split(PLUS)}
     for baseline in (*TYPED, *UNTYPED):
         if baseline in asked:
             sources[baseline] = write_baseline(
                 baseline, split.few, split.goods, generator.kind, scale.pairs, folder / baseline
             )
-    for given, root in (imported or {}).items():
-        sources[given] = _as_training(read_dataset(root))
-    return Product(name, split, generator.kind, turns, sources)
+    return Product(name, split, generator.kind, turns, sources | others)
 
 
 def localisation_cells(
@@ -197,6 +192,21 @@ def classification_cells(
                 turns=product.turns,
                 seed=seed,
                 settings=settings,
+            )
+
+
+def _check_known(names: Iterable[str], known: Collection[str]) -> None:
+    """Stop at a source that there is not, before hours of work for the others.
+
+    Raises:
+        ConfigError: there is no such source.
+    """
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"there are no pairs of {name!r}",
+                hint=f"choose of {', '.join(known)}, joined by {PLUS}, or give "
+                f"--generated {name}=FOLDER",
             )
 
 

@@ -15,6 +15,7 @@ import torch
 from blemish.errors import ArtifactError, ConfigError
 from blemish.records import Record
 from blemish.runtime import file_sha256, logger, write_json
+from blemish.training import CHECKPOINT
 
 RESULT = "result.json"
 
@@ -38,8 +39,9 @@ class Cell(Protocol):
 def run_grid(cells: Sequence[Cell], root: Path, devices: Sequence[str] = ("auto",)) -> list[Result]:
     """Return the results of all cells, in order; only those without one are run.
 
-    A result is written when its cell has ended, with the cell's identity beside it. devices: a
-    process each works on the cells that are left; one device is used by this process.
+    A result is written when its cell has ended, with the cell's identity beside it; its checkpoints are
+    then deleted. devices: a process each works on the cells that are left; one device is used by this
+    process.
 
     Raises:
         ArtifactError: a folder holds the result of another cell.
@@ -99,6 +101,8 @@ def _run(cell: Cell, root: Path, device: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     result = dict(cell(folder, device))
     write_json(folder / RESULT, {"identity": cell.identity(), "result": result})
+    for checkpoint in folder.rglob(CHECKPOINT):  # hundreds of megabytes that nothing needs any more
+        checkpoint.unlink()
 
 
 def _result(cell: Cell, root: Path) -> Result | None:

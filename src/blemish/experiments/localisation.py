@@ -41,15 +41,17 @@ class LocaliserSettings:
 
     network: `unet` is the paper's, from scratch; `lite` is ours on ImageNet features. width: of its
     first block. size: side of the squares, pixels. decay: share of the run over which the rate falls.
+    light: how much the light of training photos changes, not at all in the paper.
     """
 
     network: Literal["unet", "lite"] = "lite"
     width: int = 32
     size: int = 256
     batch: int = 8
-    iterations: int = 400
+    iterations: int = 300
     lr: float = 1e-3
     decay: float = 0.5
+    light: float = 0.3
     precision: str = "auto"
 
 
@@ -208,7 +210,16 @@ def train_localiser(
     where = runtime.device(device)
     squares = Squares(settings.size)
     types = sorted({record.label for source in sources for record in source})
-    pairs = TrainingPairs(goods, sources, types, squares, batch=settings.batch, turns=turns, seed=seed)
+    pairs = TrainingPairs(
+        goods,
+        sources,
+        types,
+        squares,
+        batch=settings.batch,
+        turns=turns,
+        light=settings.light,
+        seed=seed,
+    )
     notes = folder / "test_selected.json" if watch_test else None
     task = LocaliserTask(settings, pairs, held_out, device=where, watched=test, notes=notes)
     plan = Plan(iterations=settings.iterations, decay=settings.decay, ema=0.99, validations=5)

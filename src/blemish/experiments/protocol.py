@@ -144,7 +144,7 @@ FAST = Scale(
     name="fast",
     pairs=100,
     localiser=LocaliserSettings(),
-    classifier=ClassifierSettings(size=128, iterations=400),
+    classifier=ClassifierSettings(size=128, iterations=300),
     preset="fast",
     detector_seconds=300.0,
     generated=(0, 50, 200),
@@ -154,7 +154,9 @@ FAST = Scale(
 PAPER = Scale(
     name="paper",
     pairs=1000,
-    localiser=LocaliserSettings(network="unet", width=64, iterations=12_500, lr=1e-4, decay=0.2),
+    localiser=LocaliserSettings(
+        network="unet", width=64, iterations=12_500, lr=1e-4, decay=0.2, light=0.0
+    ),
     classifier=ClassifierSettings(decay=0.2),
     classifier_passes=150,
     preset="paper",

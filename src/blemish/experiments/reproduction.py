@@ -53,20 +53,23 @@ def reproduce(experiment: str, request: Request) -> Experiment:
 
 def anomalydiffusion(request: Request) -> Experiment:
     """Return the tables of AnomalyDiffusion: localisation, detection and classification."""
-    methods = tuple(request.methods or few_shot.METHODS) + tuple(
-        name for given in request.generated for name in (given, f"{given}+{few_shot.REAL}")
-    )
+    others = (name for given in request.generated for name in (given, f"{given}+{few_shot.REAL}"))
+    methods = tuple(dict.fromkeys((*(request.methods or few_shot.METHODS), *others)))
     tables: list[Table] = []
     galleries: list[Gallery] = []
     whole: dict[str, dict[str, Runs]] = {}
-    for name, dataset in request.products().items():
+    products = request.products()
+    for name, dataset in products.items():
         product = few_shot.prepared(
             dataset,
             name,
             request.scale,
             request.out / name,
             methods=methods,
-            imported=request.generated,
+            imported={
+                given: root if len(products) == 1 and not (root / name).is_dir() else root / name
+                for given, root in request.generated.items()
+            },
             config=request.generator_settings(),
             plan=request.plan,
             device=request.devices[0],
@@ -129,12 +132,12 @@ def diffusionad(request: Request) -> Experiment:
         for name, dataset in products.items()
         for seed in request.seeds
     ]
-    results = run_grid(cells, request.out, request.devices)
-    runs = grouped(cells, results, request.out)
     imported = {
         name: imported_rows(dataset, name, request.maps, single=len(products) == 1)
         for name, dataset in products.items()
     }
+    results = run_grid(cells, request.out, request.devices)
+    runs = grouped(cells, results, request.out)
     return Experiment(
         title="How good is a detector that has seen good photos only?",
         lead="One detector for each product, trained on its good photos and on drawn defects.",

@@ -24,9 +24,10 @@ class Request:
 
     data: a benchmark's tree, or one product. out: the experiment's folder; what is in it is not done
     again. methods: for localisers; None takes all. categories: only these products. generated, maps:
-    name and folder of other people's pairs and score maps. variant: of an ablation. inspector,
-    generator: settings laid over those of the scale; plan: of the generator's network. lpips,
-    inception: where weights lie of which further figures are made.
+    name and folder of other people's pairs and score maps, which holds one for each product unless
+    there is only one. variant: of an ablation. inspector, generator: settings laid over those of the
+    scale; plan: of the generator's network. lpips, inception: where weights lie of which further
+    figures are made.
     """
 
     data: Path
@@ -55,8 +56,11 @@ class Request:
         """
         try:
             found = read_benchmark(self.data)
-        except DatasetError:
-            found = {self.data.resolve().name: read_dataset(self.data)}
+        except DatasetError as trouble:
+            try:
+                found = {self.data.resolve().name: read_dataset(self.data)}
+            except DatasetError:
+                raise trouble from None
         unknown = sorted(set(self.categories) - set(found))
         if unknown:
             raise DatasetError(

@@ -68,7 +68,7 @@ class TrainingPairs(Dataset[list[Batch]]):
 
     A photo is good with probability `good_share`, or else of a source, all equally likely, and in it of
     a type, all equally likely (AnomalyDiffusion, downstream protocol). Without sources all are good. It
-    is turned as good photos may be.
+    is turned as good photos may be, and its light changes a little (`relit`).
     """
 
     def __init__(
@@ -81,12 +81,14 @@ class TrainingPairs(Dataset[list[Batch]]):
         batch: int,
         good_share: float = 0.5,
         turns: Sequence[Turn] = (),
+        light: float = 0.0,
         seed: int = 0,
     ) -> None:
-        """`types`: the names that `Batch.label` counts; a label that is not among them is -1."""
+        """`types`: the names that `Batch.label` counts; any other label is -1. `light`: see `relit`."""
         self.goods, self.squares, self.types = tuple(goods), squares, tuple(types)
         self.sources = [_by_type(source) for source in sources if source]
         self.batch_size, self.good_share, self.turns, self.seed = batch, good_share, turns, seed
+        self.light = light
         if not self.goods and (good_share > 0 or not self.sources):
             raise DatasetError("there are no good photos to learn from", hint="put some in train/good")
 
@@ -96,7 +98,8 @@ class TrainingPairs(Dataset[list[Batch]]):
         for slot in range(self.batch_size):
             rng = numpy_generator(self.seed, "downstream", iteration, slot)
             record = self._chosen(rng)
-            rows.append((turned(self.squares.view(record), self.turns, rng), record.label))
+            view = turned(self.squares.view(record), self.turns, rng)
+            rows.append((relit(view, self.light, rng), record.label))
         return [batch_of(rows, self.types)]
 
     def _chosen(self, rng: np.random.Generator) -> Record:
@@ -105,6 +108,21 @@ class TrainingPairs(Dataset[list[Batch]]):
         source = self.sources[int(rng.integers(len(self.sources)))]
         group = source[int(rng.integers(len(source)))]
         return group[int(rng.integers(len(group)))]
+
+
+def relit(view: View, strength: float, rng: np.random.Generator) -> View:
+    """Return a square in another light; strength 0 leaves it as it is, 0.3 is plain to see.
+
+        x' = 255 a (x / 255)^g + b,    log a, log g, b / 40 uniform within -strength .. strength
+
+    Tells a network that neither the level nor the contrast of a photo is what makes a defect.
+    """
+    if strength == 0:
+        return view
+    gain, gamma, shift = rng.uniform(-strength, strength, 3)
+    levels = 255 * np.exp(gain) * (np.arange(256) / 255) ** np.exp(gamma) + 40 * shift
+    table = np.rint(levels).clip(0, 255).astype(np.uint8)
+    return View(table[view.image], view.valid, view.allowed)
 
 
 def batch_of(rows: Sequence[tuple[View, str]], types: Sequence[str]) -> Batch:
