@@ -47,6 +47,8 @@ class Scores:
     seam: mean step across the mask's border over mean step beside it; about 1 where no border shows.
     copy: correlation with the most alike training defect, [-1, 1]. distance: of masked features to the
     nearest real defect, in units of the real ones' own; None without an encoder or with one defect.
+    gain: share of the way to the nearest real defect that painting went, from the features of the good
+    photo at the same place; 0 where it is no more like one than before; None without an encoder.
     """
 
     change: float
@@ -55,6 +57,7 @@ class Scores:
     seam: float
     copy: float
     distance: float | None = None
+    gain: float | None = None
 
     def summary(self) -> dict[str, float | None]:
         """Return the scores rounded to 4 digits, ready for JSON."""
@@ -79,8 +82,8 @@ class Verdict:
 class Gate:
     """The limits that a pair has to keep; `Judge.gate` derives them from the real defects.
 
-    least_change, least_fill, most_seam, most_copy, most_distance: for the scores of these names; None
-    lets every distance pass.
+    least_change, least_fill, most_seam, most_copy, most_distance, least_gain: for the scores of these
+    names; None lets everything pass.
     """
 
     least_change: float = 1.0
@@ -88,6 +91,7 @@ class Gate:
     most_seam: float = 3.0
     most_copy: float = NOT_A_COPY
     most_distance: float | None = None
+    least_gain: float | None = None
 
     def verdict(self, scores: Scores) -> Verdict:
         """Return whether the scores keep all limits, and if not, which they break."""
@@ -98,6 +102,7 @@ class Gate:
             ("seam", scores.seam, self.most_seam, 1),
             ("copy", scores.copy, self.most_copy, 1),
             ("distance", scores.distance, self.most_distance, 1),
+            ("gain", scores.gain, self.least_gain, -1),
         ]
         broken = (
             f"{name} {value:.3g} {'above' if end > 0 else 'below'} {limit:.3g}"
@@ -149,20 +154,23 @@ class Judge:
             seam=seam(made, mask),
             copy=most_alike(portrait(made, mask), self.portraits),
             distance=self._distance(made, mask),
+            gain=self._gain(good, made, mask),
         )
 
     def gate(self) -> Gate:
         """Return limits that the real defects themselves would keep.
 
             least_change = min(1, c / 2),  least_fill = min(1/2, f / 2)
-            most_seam = max(2, 5/4 s),     most_distance = 3/2 d
+            most_seam = max(2, 5/4 s),     most_distance = 3/2 d,    least_gain = max(0, g / 2)
 
-        c, f: smallest of a real defect; s, d: largest of one. most_copy: median likeness of a real
-        defect to the nearest other one, in [0.97, 0.995]. The good photo under a real defect is not
-        known: its stand-in repeats the colours around the mask.
-        Distances are limited from three real defects on.
+        c, f: smallest of a real defect; s, d: largest of one; g: median gain of a real defect, to the
+        nearest other one. most_copy: median likeness of a real defect to the nearest other one, in
+        [0.97, 0.995]. The good photo under a real defect is not known: its stand-in repeats the colours
+        around the mask. Distances are limited, and gains are asked for, from three real defects on.
         """
-        changes, fills = zip(*(realised(healed(*pair), *pair) for pair in self.real), strict=True)
+        before = [healed(*pair) for pair in self.real]
+        found = (realised(good, *pair) for good, pair in zip(before, self.real, strict=True))
+        changes, fills = zip(*found, strict=True)
         others = [
             most_alike(one, [*self.portraits[:i], *self.portraits[i + 1 :]])
             for i, one in enumerate(self.portraits)
@@ -174,6 +182,7 @@ class Judge:
             most_seam=max(2.0, 1.25 * max(seam(*pair) for pair in self.real)),
             most_copy=float(np.clip(np.median(others), NOT_A_COPY, SURELY_A_COPY)),
             most_distance=1.5 * float(apart.max() / np.median(apart)) if len(apart) > 2 else None,
+            least_gain=max(0.0, self._median_gain(before) / 2) if len(apart) > 2 else None,
         )
 
     def _vector(self, image: Image, mask: Mask) -> Floats:
@@ -196,6 +205,25 @@ class Judge:
             return None
         gaps = np.linalg.norm(self.vectors - self._vector(made, mask), axis=1)
         return float(gaps.min() / np.median(apart))
+
+    def _gain(self, good: Image, made: Image, mask: Mask, without: int | None = None) -> float | None:
+        """Return how much nearer to the real defects painting came; `without`: one that is left out."""
+        if self.vectors is None:
+            return None
+        others = np.delete(self.vectors, [] if without is None else [without], axis=0)
+        before, after = (
+            float(np.linalg.norm(others - self._vector(image, mask), axis=1).min())
+            for image in (good, made)
+        )
+        return 1 - after / max(before, 1e-6)
+
+    def _median_gain(self, before: Sequence[Image]) -> float:
+        """Return the median gain of the real defects over the good photos that stand in for theirs."""
+        gains = [
+            self._gain(good, image, mask, number) or 0.0
+            for number, (good, (image, mask)) in enumerate(zip(before, self.real, strict=True))
+        ]
+        return float(np.median(gains))
 
 
 def first_accepted(
