@@ -7,12 +7,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from blemish import config
 from blemish.cli.output import emit
 from blemish.errors import ConfigError
 from blemish.experiments.grid import all_devices
-from blemish.experiments.protocol import SCALES
+from blemish.experiments.protocol import SCALES, Scale
 from blemish.experiments.reproduction import reproduce as reproduce_experiment
 from blemish.experiments.request import Request
 from blemish.experiments.tables import as_json
@@ -21,12 +22,11 @@ from blemish.training import Plan
 
 def reproduce(options: argparse.Namespace) -> int:
     """Run an experiment, or what is left of it; write its report and print its tables."""
-    scale = SCALES[options.scale]
-    changed = {"pairs": options.pairs, "detector_seconds": options.budget}
+    scale = _scale(options)
     request = Request(
         data=options.data,
         out=options.out,
-        scale=scale.changed({name: value for name, value in changed.items() if value is not None}),
+        scale=scale,
         seeds=tuple(options.seeds),
         methods=options.methods,
         categories=tuple(options.categories),
@@ -51,6 +51,18 @@ def reproduce(options: argparse.Namespace) -> int:
         emit({"table": table["title"], "rows": table["rows"]})
     emit({"report": str(options.out / "report.html")})
     return 0
+
+
+def _scale(options: argparse.Namespace) -> Scale:
+    """Return the scale with what was asked for otherwise, as far as the experiment uses it."""
+    scale, name = SCALES[options.scale], options.experiment
+    changed: dict[str, Any] = {}
+    if options.pairs is not None and name != "diffusionad":
+        fewer = (count for count in scale.generated if count < options.pairs)
+        changed = {"pairs": options.pairs, "generated": (*fewer, options.pairs)}
+    if options.budget is not None and name != "anomalydiffusion":
+        changed["detector_seconds"] = options.budget
+    return scale.changed(changed)
 
 
 def _named(words: Sequence[str]) -> dict[str, Path]:

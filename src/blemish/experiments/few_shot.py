@@ -8,14 +8,14 @@ from pathlib import Path
 
 from blemish.config import Turn
 from blemish.data import Dataset, read_dataset
-from blemish.errors import ConfigError
+from blemish.errors import ArtifactError, ConfigError
 from blemish.experiments.baselines import TYPED, UNTYPED, write_baseline
 from blemish.experiments.downstream import ClassificationCell, LocalisationCell
 from blemish.experiments.protocol import FewShot, Scale
 from blemish.generation import Generator, learn
 from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
-from blemish.runtime import logger
+from blemish.runtime import file_sha256, logger
 from blemish.synthesis import ProductKind
 from blemish.training import Plan
 
@@ -76,10 +76,14 @@ def painted(
     """Return a generator and the accepted ones of its pairs, `pairs` of each type.
 
     Learned from the split's few alone; what is in the folder already is not made again.
+
+    Raises:
+        ArtifactError: the folder holds a generator of other settings or photos.
     """
     known = replace(dataset, records=(*split.few, *split.goods))
     if (folder / "generator" / "generator").is_dir():
         generator = Generator.load(folder / "generator" / "generator", device=device)
+        _refuse_other(generator, config, split, folder)
     else:
         generator = learn(known, config, folder / "generator", plan, device=device, resume=True)
     counts = dict.fromkeys(generator.types, pairs)
@@ -193,6 +197,28 @@ def classification_cells(
                 seed=seed,
                 settings=settings,
             )
+
+
+def _refuse_other(generator: Generator, config: GeneratorConfig, split: FewShot, folder: Path) -> None:
+    """Stop at a generator that was asked for otherwise than now.
+
+    Raises:
+        ArtifactError: it was.
+    """
+    found = generator.config
+    decided = {
+        name: value
+        for name, value in config.product.model_dump().items()
+        if value == "auto"  # it has been decided by a look at the photos
+    }
+    product = config.product.model_copy(update={n: getattr(found.product, n) for n in decided})
+    photos = {photo["sha256"] for photo in generator.facts["photos"]}
+    same = found == config.model_copy(update={"product": product})
+    if not same or photos != {file_sha256(record.image) for record in split.few}:
+        raise ArtifactError(
+            f"{folder} holds a generator of other settings or photos",
+            hint="choose another folder, or remove this one",
+        )
 
 
 def _check_known(names: Iterable[str], known: Collection[str]) -> None:

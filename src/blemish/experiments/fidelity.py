@@ -15,8 +15,11 @@ from blemish.experiments.grid import content_digest
 from blemish.experiments.reported import reported
 from blemish.experiments.tables import Column, Figure, Row, Table
 from blemish.networks import Perceptual, open_inception
+from blemish.networks.perceptual import VGG16
+from blemish.networks.published import find_weights
 from blemish.records import Record
 from blemish.runtime import device as found_device
+from blemish.runtime import file_sha256
 
 COLUMNS = (
     Column("kid", "KID", "lower"),
@@ -53,8 +56,8 @@ class FidelityCell:
         return {
             "task": "fidelity",
             "seed": self.seed,
-            "lpips": self.lpips is not None,
-            "inception": self.inception is not None,
+            "lpips": self.lpips is not None and file_sha256(find_weights(VGG16, self.lpips)),
+            "inception": self.inception is not None and file_sha256(self.inception),
             "data": {name: content_digest(records) for name, records in parts.items()},
         }
 

@@ -43,12 +43,13 @@ class FewShot:
         if given:
             few, rest = given, tuple(record for record in drawn if record.split == "test")
         test_goods = tuple(record for record in dataset.test if record.is_good)
-        if not (few and rest and dataset.train and test_goods):
+        both = {record.label for record in few} & {record.label for record in rest}
+        if not (both and dataset.train and test_goods):
             raise DatasetError(
                 f"{dataset.root} cannot be used for a few-shot experiment: {len(few)} defects to learn "
                 f"from, {len(rest)} to judge by, {len(dataset.train)} good photos to learn from, "
                 f"{len(test_goods)} to judge by",
-                hint="each is needed; defects need masks, and at least two photos of a type",
+                hint="each is needed; defects need masks, and a type needs photos of both kinds",
             )
         return cls(few, rest, dataset.train, test_goods)
 
@@ -136,7 +137,10 @@ class Scale:
         """Return this scale with other values of some fields, and a name that says so."""
         if not values:
             return self
-        words = ", ".join(f"{name} {value:g}" for name, value in values.items())
+        words = ", ".join(
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in values.items()
+        )
         return replace(self, name=f"{self.name} with {words}", **values)
 
 

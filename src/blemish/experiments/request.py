@@ -11,6 +11,7 @@ import torch
 
 from blemish.config import InspectorConfig, merged, preset, validated
 from blemish.data import Dataset, read_benchmark, read_dataset
+from blemish.data.layouts import MANIFEST
 from blemish.errors import DatasetError
 from blemish.experiments.protocol import Scale
 from blemish.generator_config import GeneratorConfig
@@ -54,6 +55,8 @@ class Request:
         Raises:
             DatasetError: there is no dataset, or no such category.
         """
+        if (self.data / MANIFEST).is_file():  # it knows more than the folders that it lies beside
+            return {self.data.resolve().name: read_dataset(self.data)}
         try:
             found = read_benchmark(self.data)
         except DatasetError as trouble:

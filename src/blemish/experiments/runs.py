@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,13 +68,22 @@ class Redrawn:
         return float(np.mean([weighted_auroc(run.scores, self.truth, weights) for run in runs]))
 
     def figure(self, method: str, key: str, value: float | None) -> Figure:
-        """Return the figure with the interval of its method."""
-        found = percentile_interval(lambda w: self.value(method, key, w), self.weights)
-        return Figure(value, *found)
+        """Return the figure with the interval of its method.
+
+        The interval is of counted maps, which may be smaller than those that the figure is of: it is
+        moved by what the two differ on all photos once.
+        """
+        return self._about(value, lambda w: self.value(method, key, w))
 
     def gain(self, method: str, other: str, key: str, value: float | None) -> Figure:
         """Return what a method has over another, with its interval."""
-        found = percentile_interval(
-            lambda w: self.value(method, key, w) - self.value(other, key, w), self.weights
-        )
-        return Figure(value, *found)
+        return self._about(value, lambda w: self.value(method, key, w) - self.value(other, key, w))
+
+    def _about(
+        self, value: float | None, statistic: Callable[[npt.NDArray[np.float64]], float]
+    ) -> Figure:
+        if value is None:
+            return Figure(None)
+        off = value - statistic(np.ones(len(self.truth)))
+        low, high = percentile_interval(statistic, self.weights)
+        return Figure(value, low + off, high + off)

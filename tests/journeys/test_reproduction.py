@@ -1,0 +1,253 @@
+"""The papers' experiments as a person runs them, in miniature: whole, and a second time for nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from blemish.data import write_sample
+from blemish.experiments import few_shot, variants
+from blemish.experiments.detection import DetectorCell
+from blemish.experiments.downstream import ClassificationCell, LocalisationCell
+from blemish.experiments.fidelity import FidelityCell
+from blemish.experiments.protocol import FAST, SCALES
+from blemish.generation import Generator
+from blemish.runtime import numpy_generator
+from blemish.synthesis import draw_defect, draw_good
+
+pytestmark = pytest.mark.usefixtures("restored_logger")
+
+SIDE, TYPES = 80, ("rust", "scratch")
+REPORT = ("report.html", "report.md", "results.json")
+SMALL = "--device cpu --set data.size=64 --set data.turns=[] --set training.validations=1"
+SMALL += " --set training.workers=0 --set denoiser.width=32 --generator-set product.turns=[]"
+
+
+@pytest.fixture(scope="module")
+def mvtec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree of one product that has the name of one of MVTec's: 8 good nuts and 6 of each defect."""
+    root = tmp_path_factory.mktemp("mvtec")
+    for split, count in (("train", 8), ("test", 4)):
+        for index in range(count):
+            photo = draw_good("nut", SIDE, numpy_generator(3, split, index))
+            write_sample(root / "metal_nut", "good", f"{index:03d}", photo, split=split)
+    for label in TYPES:
+        for index in range(6):
+            rng = numpy_generator(3, label, index)
+            pair = draw_defect("nut", label, SIDE, rng)
+            write_sample(root / "metal_nut", label, f"{index:03d}", *pair)
+    return root
+
+
+class Small(nn.Sequential):
+    """What stands in for a ResNet-34, whose checkpoints alone would take half a gigabyte each."""
+
+    def __init__(self, weights: None, num_classes: int) -> None:
+        assert weights is None
+        super().__init__(
+            nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes)
+        )
+
+
+@pytest.fixture(autouse=True)
+def fast_is_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = replace(
+        FAST,
+        localiser=replace(FAST.localiser, size=64, width=8, batch=4, iterations=2),
+        classifier=replace(FAST.classifier, size=32, batch=4, iterations=2),
+        detector_seconds=None,
+        detector_epochs=1,
+        shots=(1,),
+        generated=(0, 2),
+    )
+    monkeypatch.setitem(SCALES, "fast", tiny)
+    monkeypatch.setattr("torchvision.models.resnet34", Small)
+
+
+@pytest.fixture
+def finished(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on, whoever trains, paints or judges is an error."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("done again")
+
+    def close() -> None:
+        for kind in (LocalisationCell, ClassificationCell, FidelityCell, DetectorCell):
+            monkeypatch.setattr(kind, "__call__", refuse)
+        monkeypatch.setattr(Generator, "make", refuse)
+
+    return close
+
+
+def tables(out: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the figures of the report's tables, by title, row and column."""
+    found = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    return {
+        table["title"]: {
+            row["name"]: {key: figure["value"] for key, figure in row["figures"].items()}
+            for row in table["rows"]
+        }
+        for table in found["tables"]
+    }
+
+
+def rows(found: dict[str, Any], title: str) -> list[str]:
+    return list(found[title])
+
+
+def test_anomalydiffusion(blemish, mvtec, tmp_path, finished):
+    methods = ["real", "draem", "crop_and_paste", "generated", "generated+real"]
+    words = ["reproduce", "anomalydiffusion", "--data", mvtec, "--out", tmp_path, *SMALL.split()]
+    words += ["--scale", "fast", "--pairs", 2, "--seeds", 0, 1, "--paper-protocol"]
+    words += ["--methods", *methods]
+    said = blemish(*words)
+    assert said.code == 0
+    assert said.lines[-1] == {"report": str(tmp_path / "report.html")}
+    assert all((tmp_path / name).stat().st_size > 1000 for name in REPORT)
+
+    found = tables(tmp_path)
+    assert [line["table"] for line in said.lines[:-1]] == list(found)
+    printed = ["Crop&Paste", "DRAEM", "PRN", "DFMGAN", "AnomalyDiffusion"]
+    assert rows(found, "All products") == [*methods, *printed]
+    for title in ("localisation and detection", "the papers' protocol", "pixel AP by type"):
+        assert rows(found, f"metal_nut: {title}") == methods
+    assert rows(found, "metal_nut: classification") == [
+        method for method in methods if method != "draem"
+    ]
+    assert set(found["metal_nut: pixel AP by type"]["real"]) == set(TYPES)
+    for method in methods:
+        own = found["metal_nut: localisation and detection"][method]
+        assert own == found["All products"][method]
+        results = [
+            json.loads(path.read_text(encoding="utf-8"))["result"]["figures"]
+            for path in tmp_path.glob(f"metal_nut/localisation/{method}/seed*/result.json")
+        ]
+        assert len(results) == 2
+        for key, value in own.items():
+            assert value == pytest.approx(sum(figures[key] for figures in results) / 2)
+
+    before = {name: (tmp_path / name).read_bytes() for name in REPORT}
+    finished()
+    again = blemish(*words)
+    assert again == said._replace(talk=again.talk)
+    assert {name: (tmp_path / name).read_bytes() for name in REPORT} == before
+
+
+def test_diffusionad(blemish, mvtec, tmp_path, finished):
+    words = ["reproduce", "diffusionad", "--data", mvtec, "--out", tmp_path, *SMALL.split()]
+    said = blemish(*words, "--scale", "fast")
+    assert said.code == 0
+    (table,) = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["tables"]
+    ours, *others = table["rows"]
+    assert (table["title"], ours["name"], ours["origin"]) == ("metal_nut", "DiffusionAD", "measured")
+    assert {"PatchCore", "DRAEM", "DiffusionAD"} <= {row["name"] for row in others}
+    assert {row["origin"] for row in others} == {"printed"}
+    path = tmp_path / "metal_nut/detection/DiffusionAD/seed0/result.json"
+    result = json.loads(path.read_text(encoding="utf-8"))["result"]
+    own = {key: figure["value"] for key, figure in ours["figures"].items()}
+    assert own == result["figures"]
+
+    before = (tmp_path / "results.json").read_bytes()
+    finished()
+    assert blemish(*words).lines == said.lines
+    assert (tmp_path / "results.json").read_bytes() == before
+    assert blemish(*words, "--set", "diffusion.guidance=2").code == 2
+
+
+def test_loop(blemish, mvtec, tmp_path, finished):
+    words = ["reproduce", "loop", "--data", mvtec, "--out", tmp_path, *SMALL.split()]
+    said = blemish(*words, "--scale", "fast")
+    assert said.code == 0
+    found = tables(tmp_path)
+    expected = ["good photos alone", "all few", "2 generated of all few", "all few + 2 generated"]
+    expected += ["1 real", "1 real + 2 generated"]
+    assert rows(found, "metal_nut: the loop") == expected
+    assert rows(found, "metal_nut: pixel AP by type") == expected
+    content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert content["lead"].startswith("metal_nut: The few real defects ")
+    assert len(content["plots"]) == 2
+
+    before = (tmp_path / "results.json").read_bytes()
+    finished()
+    assert blemish(*words).lines == said.lines
+    assert (tmp_path / "results.json").read_bytes() == before
+
+
+def test_an_ablation(blemish, mvtec, tmp_path, monkeypatch, finished):
+    two = {name: variants.RECONSTRUCTIONS[name] for name in ("one_step", "norm_guided")}
+    monkeypatch.setitem(variants.DETECTION, "reconstruction", two)
+    words = ["reproduce", "ablation", "--data", mvtec, "--out", tmp_path, *SMALL.split()]
+    words += ["--variant", "reconstruction"]
+    said = blemish(*words)
+    assert said.code == 0
+    assert rows(tables(tmp_path), "metal_nut: reconstruction") == list(two)
+    before = (tmp_path / "results.json").read_bytes()
+    finished()
+    assert blemish(*words).lines == said.lines
+    assert (tmp_path / "results.json").read_bytes() == before
+
+
+class StopError(Exception):
+    """What was asked for is known."""
+
+
+@pytest.mark.parametrize(
+    ("products", "given", "taken"),
+    [
+        (["metal_nut"], "pairs", "pairs"),
+        (["metal_nut"], "tree", "tree/metal_nut"),
+        (["metal_nut", "screw"], "tree", "tree/metal_nut"),
+        (["metal_nut", "screw"], "pairs", "pairs/metal_nut"),
+    ],
+)
+def test_other_peoples_pairs_lie_in_a_folder_for_each_product_unless_there_is_one(
+    blemish, mvtec, tmp_path, monkeypatch, products, given, taken
+):
+    asked = {}
+
+    def note(*_: Any, methods: Any, imported: Any, **__: Any) -> None:
+        asked.update(imported, methods=methods)
+        raise StopError
+
+    monkeypatch.setattr(few_shot, "prepared", note)
+    for name in products:
+        shutil.copytree(mvtec / "metal_nut", tmp_path / "data" / name)
+    (tmp_path / "tree" / "metal_nut").mkdir(parents=True)
+    words = ["reproduce", "anomalydiffusion", "--data", tmp_path / "data", "--out", tmp_path / "out"]
+    with pytest.raises(StopError):
+        blemish(*words, "--generated", f"dfmgan={tmp_path / given}", "--methods", "real", "dfmgan")
+    assert asked == {"dfmgan": tmp_path / taken, "methods": ("real", "dfmgan", "dfmgan+real")}
+
+
+WRONG = [
+    "ablation --variant colours",
+    "ablation --variant parts",
+    "anomalydiffusion --methods real+dfmgan --pairs 1",
+    "anomalydiffusion --generated dfmgan=nowhere --pairs 1",
+    "anomalydiffusion --categories bottle",
+    "diffusionad --set training.sead=1",
+    "diffusionad --maps PatchCore=nowhere",
+    "loop --generator-set painting.step=1",
+    "loop --device toaster",
+]
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_what_a_user_can_get_wrong_ends_with_code_2_and_a_sentence(
+    blemish, mvtec, tmp_path, command, finished
+):
+    name, *options = command.split()
+    finished()
+    said = blemish("reproduce", name, "--data", mvtec, "--out", tmp_path, *SMALL.split(), *options)
+    assert said.code == 2
+    assert "error" in said.talk
+    assert "Traceback" not in said.talk
+    assert not said.lines
+    assert not (tmp_path / "report.html").exists()

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blemish.experiments.protocol import SCALES
+from blemish.experiments.request import Request
+from blemish.experiments.variants import DETECTION, GENERATION, SHARES
+
+ROWS = [(name, row) for name, rows in DETECTION.items() for row in rows]
+MADE = [(name, row) for name, rows in GENERATION.items() for row in rows]
+
+
+def leaves(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{start}{name}.")
+        else:
+            yield f"{start}{name}", value
+
+
+def changed(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
+    return {name for name, value in leaves(one) if dict(leaves(other))[name] != value}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(("ablation", "row"), ROWS)
+def test_a_row_of_the_detector_is_a_valid_setting_that_changes_only_its_subject(ablation, row, scale):
+    request = Request(Path(), Path(), SCALES[scale])
+    found = request.settings(3, DETECTION[ablation][row])
+    plain = request.settings(3)
+    subject = {
+        "reconstruction": {"diffusion.reconstruction"},
+        "noise": {"diffusion.fine_step", "diffusion.anchor_step", "diffusion.split"},
+        "guidance": {"diffusion.guidance"},
+    }
+    assert changed(found.model_dump(), plain.model_dump()) <= subject[ablation]
+
+
+def test_the_rows_are_those_of_the_paper_and_the_default_is_among_them():
+    plain = Request(Path(), Path(), SCALES["paper"]).settings(0)
+    for rows in DETECTION.values():
+        settings = [Request(Path(), Path(), SCALES["paper"]).settings(0, row) for row in rows.values()]
+        assert settings.count(plain) == 1
+        assert len(set(map(str, settings))) == len(settings)
+    assert list(DETECTION["reconstruction"]) == ["autoencoder", "iterative", "one_step", "norm_guided"]
+    assert list(DETECTION["guidance"]) == ["guidance 0", "guidance 0.5", "guidance 1", "guidance 2"]
+
+
+@pytest.mark.parametrize(("ablation", "row"), MADE)
+def test_a_row_of_the_generator_is_a_valid_setting(ablation, row):
+    request = Request(Path(), Path(), SCALES["fast"])
+    found = request.generator_settings(GENERATION[ablation][row])
+    if ablation == "shares":
+        assert found == request.generator_settings()
+    else:
+        assert (found.painting.painter, found.quality.attempts) == ("network", 1)
+
+
+def test_the_generators_parts_come_and_go_one_by_one():
+    def parts(row: str) -> tuple[bool, bool, bool, bool]:
+        found = Request(Path(), Path(), SCALES["fast"]).generator_settings(GENERATION["parts"][row])
+        learning, weighted = found.learning, found.painting.reweighting == "tempered"
+        return learning.spatial, learning.masked, weighted, learning.network
+
+    assert {row: parts(row) for row in GENERATION["parts"]} == {
+        "none": (False, False, False, True),
+        "spatial": (True, False, False, True),
+        "spatial + masked": (True, True, False, True),
+        "masked + re-weighting": (False, True, True, True),
+        "full": (True, True, True, True),
+        "full, network frozen": (True, True, True, False),
+    }
+
+
+def test_names_say_what_they_are():
+    for row, overrides in GENERATION["tokens"].items():
+        found = Request(Path(), Path(), SCALES["fast"]).generator_settings(overrides).learning
+        assert row == f"{found.spatial_tokens} + {found.anomaly_tokens} tokens"
+    assert {row: round(100 * share) for row, share in SHARES.items()} == {
+        f"{percent} %": percent for percent in (10, 20, 30, 40, 50)
+    }
+    for row, overrides in DETECTION["noise"].items():
+        found = Request(Path(), Path(), SCALES["fast"]).settings(0, overrides).diffusion
+        assert row == f"fine {found.fine_step}, anchor {found.anchor_step}"
