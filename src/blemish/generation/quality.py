@@ -161,16 +161,14 @@ class Judge:
         """Return limits that the real defects themselves would keep.
 
             least_change = min(1, c / 2),  least_fill = min(1/2, f / 2)
-            most_seam = max(2, 5/4 s),     most_distance = 3/2 d,    least_gain = max(0, g / 2)
+            most_seam = max(2, 5/4 s),     most_distance = 3/2 d,    least_gain = 0
 
-        c, f: smallest of a real defect; s, d: largest of one; g: median gain of a real defect, to the
-        nearest other one. most_copy: median likeness of a real defect to the nearest other one, in
-        [0.97, 0.995]. The good photo under a real defect is not known: its stand-in repeats the colours
-        around the mask. Distances are limited, and gains are asked for, from three real defects on.
+        c, f: smallest of a real defect; s, d: largest of one. most_copy: median likeness of a real
+        defect to the nearest other one, in [0.97, 0.995]. The good photo under a real defect is not
+        known: its stand-in repeats the colours around the mask.
+        Distances are limited from three real defects on.
         """
-        before = [healed(*pair) for pair in self.real]
-        found = (realised(good, *pair) for good, pair in zip(before, self.real, strict=True))
-        changes, fills = zip(*found, strict=True)
+        changes, fills = zip(*(realised(healed(*pair), *pair) for pair in self.real), strict=True)
         others = [
             most_alike(one, [*self.portraits[:i], *self.portraits[i + 1 :]])
             for i, one in enumerate(self.portraits)
@@ -182,7 +180,7 @@ class Judge:
             most_seam=max(2.0, 1.25 * max(seam(*pair) for pair in self.real)),
             most_copy=float(np.clip(np.median(others), NOT_A_COPY, SURELY_A_COPY)),
             most_distance=1.5 * float(apart.max() / np.median(apart)) if len(apart) > 2 else None,
-            least_gain=max(0.0, self._median_gain(before) / 2) if len(apart) > 2 else None,
+            least_gain=0.0,
         )
 
     def _vector(self, image: Image, mask: Mask) -> Floats:
@@ -206,24 +204,15 @@ class Judge:
         gaps = np.linalg.norm(self.vectors - self._vector(made, mask), axis=1)
         return float(gaps.min() / np.median(apart))
 
-    def _gain(self, good: Image, made: Image, mask: Mask, without: int | None = None) -> float | None:
-        """Return how much nearer to the real defects painting came; `without`: one that is left out."""
+    def _gain(self, good: Image, made: Image, mask: Mask) -> float | None:
+        """Return how much nearer to the nearest real defect painting has brought the place."""
         if self.vectors is None:
             return None
-        others = np.delete(self.vectors, [] if without is None else [without], axis=0)
         before, after = (
-            float(np.linalg.norm(others - self._vector(image, mask), axis=1).min())
+            float(np.linalg.norm(self.vectors - self._vector(image, mask), axis=1).min())
             for image in (good, made)
         )
         return 1 - after / max(before, 1e-6)
-
-    def _median_gain(self, before: Sequence[Image]) -> float:
-        """Return the median gain of the real defects over the good photos that stand in for theirs."""
-        gains = [
-            self._gain(good, image, mask, number) or 0.0
-            for number, (good, (image, mask)) in enumerate(zip(before, self.real, strict=True))
-        ]
-        return float(np.median(gains))
 
 
 def first_accepted(

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from blemish.errors import DatasetError, ImageError
-from blemish.generation.measures import healed
 from blemish.generation.quality import Gate, Judge, Scores, Verdict, encoder_features, first_accepted
 from blemish.networks import LiteEncoder
 
@@ -47,27 +46,16 @@ def test_gain_is_the_share_of_the_way_to_the_nearest_real_defect():
     before, after = (min(np.linalg.norm(one - v) for one in judge.vectors) for v in vectors)
     assert judge.scores(good, made, mask).gain == pytest.approx(1 - after / before, abs=1e-6)
     assert judge.scores(good, good, mask).gain == 0
+    assert Judge(REAL).scores(good, made, mask).gain is None
 
 
 def test_a_painting_that_is_no_more_like_the_real_ones_than_the_good_photo_is_refused():
     judge = Judge(REAL, colours)
     good, made, mask = defect(6)
-    assert judge.gate().least_gain > 0.1
     assert "gain" not in broken(judge.gate().verdict(judge.scores(good, made, mask)))
     other_way = np.where(mask[..., None], np.uint8(190), good)
-    assert judge.scores(good, other_way, mask).gain <= 0
+    assert judge.scores(good, other_way, mask).gain < 0
     assert "gain" in broken(judge.gate().verdict(judge.scores(good, other_way, mask)))
-
-
-def test_the_gain_that_is_asked_for_is_half_of_what_real_defects_have_among_themselves():
-    judge = Judge(REAL, colours)
-    gains = []
-    for number, (image, mask) in enumerate(REAL):
-        others = Judge([pair for n, pair in enumerate(REAL) if n != number], colours)
-        gains.append(others.scores(healed(image, mask), image, mask).gain)
-    assert judge.gate().least_gain == pytest.approx(max(0, np.median(gains) / 2), abs=1e-6)
-    assert Judge(REAL[:2], colours).gate().least_gain is None
-    assert Judge(REAL).scores(*defect(6)).gain is None
 
 
 def broken(verdict):
