@@ -115,11 +115,15 @@ class Objective(nn.Module):
         self.network, self.dtype = network, dtype
 
     def forward(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return `loss`: the focal loss of DRAEM's protocol, focus 2."""
+        """Return `loss`: the focal loss of DRAEM's protocol, focus 2.
+
+        Padding counts as good: where nothing is asked of a network it says anything, and through the
+        normalisation of whole pictures that is felt everywhere.
+        """
         where = next(self.network.parameters()).device
         logits = self.logits(batch.picture().to(where))
-        mask, valid = batch.mask.to(where).float(), batch.valid.to(where).float()
-        return {"loss": focal_loss(logits, mask, valid, FOCUS)}
+        mask = batch.mask.to(where).float()
+        return {"loss": focal_loss(logits, mask, torch.ones_like(mask), FOCUS)}
 
     def logits(self, picture: Tensor) -> Tensor:
         """Return logits, float32 (B, 1, S, S), of pictures (B, 3, S, S) in [0, 1]."""
