@@ -99,6 +99,24 @@ def load_artifact(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ArtifactError(f"{folder / WEIGHTS} cannot be read: {error}") from error
 
 
+def load_kind(
+    folder: Path, kind: str, article: str, hint: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what `load_artifact` does, of a model of one kind.
+
+    kind: as its card says; article: of that word; hint: which folder to give.
+
+    Raises:
+        ArtifactError: the folder is no such model, is damaged, or was written by a newer version.
+    """
+    tensors, card = load_artifact(folder)
+    if card.get("kind") != kind:
+        raise ArtifactError(
+            f"{folder} holds a {card.get('kind')}, expected {article} {kind}", hint=hint
+        )
+    return tensors, card
+
+
 def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """Return the tensors below a name, without it: `network.weight` as `weight`."""
     start = f"{name}."

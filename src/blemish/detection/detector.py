@@ -80,12 +80,8 @@ class Detector:
             ArtifactError: the folder is no detector, is damaged, or was written by a newer version.
         """
         folder = Path(folder)
-        tensors, card = artifacts.load_artifact(folder)
-        if card.get("kind") != KIND:
-            raise ArtifactError(
-                f"{folder} holds a {card.get('kind')}, expected an {KIND}",
-                hint="give the detector folder that `blemish train` wrote",
-            )
+        hint = "give the detector folder that `blemish train` wrote"
+        tensors, card = artifacts.load_kind(folder, KIND, "an", hint)
         # Saved before there was a trust: what was learned counted once.
         tensors.setdefault("trust", torch.ones(()))
         try:

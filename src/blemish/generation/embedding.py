@@ -154,12 +154,8 @@ class Embedding(nn.Module):
             ArtifactError: the folder is no embedding, is damaged, or was written by a newer version.
         """
         folder = Path(folder)
-        tensors, card = artifacts.load_artifact(folder)
-        if card.get("kind") != KIND:
-            raise ArtifactError(
-                f"{folder} holds a {card.get('kind')}, expected a {KIND}",
-                hint="give the folder that the generator's training wrote",
-            )
+        hint = "give the folder that the generator's training wrote"
+        tensors, card = artifacts.load_kind(folder, KIND, "a", hint)
         try:
             embedding = cls(card["types"], **card["shape"])
             embedding.load_state_dict(tensors)

@@ -107,12 +107,8 @@ def load_repertoire(folder: Path) -> Repertoire:
 @contextlib.contextmanager
 def _card_of(folder: Path) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
     """Give the block a generator's tensors and card; what it does not find in them is their fault."""
-    tensors, card = artifacts.load_artifact(folder)
-    if card.get("kind") != KIND:
-        raise ArtifactError(
-            f"{folder} holds a {card.get('kind')}, expected a {KIND}",
-            hint="give the folder that `blemish learn` wrote",
-        )
+    hint = "give the folder that `blemish learn` wrote"
+    tensors, card = artifacts.load_kind(folder, KIND, "a", hint)
     try:
         yield tensors, card
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
