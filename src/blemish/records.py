@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,14 @@ class Record:
     def is_good(self) -> bool:
         """Whether the photo shows a product without a defect."""
         return self.label == GOOD
+
+
+def by_label(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Return the records of each label in the order that they came in; labels are sorted."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.label, []).append(record)
+    return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from blemish.data.listing import in_order, path_inside
 from blemish.errors import DatasetError
-from blemish.records import Record
+from blemish.records import Record, by_label
 from blemish.runtime import file_sha256, write_json
 
 SCHEMA = 1
@@ -108,12 +108,9 @@ def first_third(records: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[Re
     First in natural order of the file names. The shots come back with split `train`, the rest as
     they were. A type with one photo gives it to the shots and leaves none to judge by.
     """
-    by_type: dict[str, list[Record]] = defaultdict(list)
-    for record in in_order(records):
-        by_type[record.label].append(record)
     shots: list[Record] = []
     rest: list[Record] = []
-    for group in by_type.values():
+    for group in by_label(in_order(records)).values():
         count = max(1, len(group) // 3)
         shots += [replace(record, split="train") for record in group[:count]]
         rest += group[count:]

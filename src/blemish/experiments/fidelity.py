@@ -17,7 +17,7 @@ from blemish.experiments.tables import Column, Figure, Row, Table
 from blemish.networks import Perceptual, open_inception
 from blemish.networks.perceptual import VGG16
 from blemish.networks.published import find_weights
-from blemish.records import Record
+from blemish.records import Record, by_label
 from blemish.runtime import device as found_device
 from blemish.runtime import file_sha256
 
@@ -78,12 +78,16 @@ class FidelityCell:
 
     def _pairs(self, name: str, source: Sequence[Record]) -> dict[str, list[tuple[Any, Any]]]:
         """Return a source's pairs by type; those of no type stand beside each."""
-        found = {}
-        for label in self.product.split.types:
-            own = [r for r in source if name in UNTYPED or r.label == label][:_MOST_PAIRS]
-            samples = [read_sample(record) for record in own]
-            found[label] = [(s.image, s.mask) for s in samples if s.mask is not None]
-        return found
+        types, groups = self.product.split.types, by_label(source)
+        if name in UNTYPED:
+            return dict.fromkeys(types, _pairs(source))
+        return {label: _pairs(groups.get(label, ())) for label in types}
+
+
+def _pairs(records: Sequence[Record]) -> list[tuple[Any, Any]]:
+    """Return the first photos with their masks."""
+    samples = [read_sample(record) for record in records[:_MOST_PAIRS]]
+    return [(sample.image, sample.mask) for sample in samples if sample.mask is not None]
 
 
 def fidelity_table(product: str, result: Mapping[str, Any]) -> Table:

@@ -13,7 +13,7 @@ from blemish.data.pictures import outlined, overlay, thumbnail
 from blemish.experiments.localisation import Maps
 from blemish.experiments.tables import Gallery
 from blemish.generation import window_around
-from blemish.records import Record
+from blemish.records import Record, by_label
 from blemish.runtime import atomic_write
 
 Photo = npt.NDArray[np.uint8]
@@ -25,9 +25,9 @@ _SHOWN_PER_TYPE, _SHOWN_SIDE, _SQUARE = 2, 160, 128
 
 def pairs_gallery(name: str, real: Sequence[Record], made: Sequence[Record]) -> Gallery:
     """Return real defects beside generated ones, by type, each in a square around it."""
-    rows = []
-    for label in sorted({record.label for record in real}):
-        some = [_spread([r for r in part if r.label == label], 2) for part in (real, made)]
+    rows, generated = [], by_label(made)
+    for label, group in by_label(real).items():
+        some = [_spread(part, 2) for part in (group, generated.get(label, []))]
         if all(len(part) == 2 for part in some):
             rows.append((label, [_defect(record) for part in some for record in part]))
     heads = ("real", "real", "generated", "generated")

@@ -10,11 +10,11 @@ from blemish.config import InspectorConfig
 from blemish.data import Dataset
 from blemish.experiments.detection import DetectorCell
 from blemish.experiments.few_shot import painted
-from blemish.experiments.protocol import FewShot, Scale
+from blemish.experiments.protocol import FewShot, Scale, first_of_each
 from blemish.experiments.runs import Redrawn, Runs
 from blemish.experiments.tables import Column, Figure, Plot, Row, Series, Table
 from blemish.generator_config import GeneratorConfig
-from blemish.records import Record
+from blemish.records import Record, by_label
 from blemish.training import Plan
 
 FIGURES = (
@@ -59,7 +59,8 @@ class Point:
 
 def loop_points(split: FewShot, scale: Scale) -> list[Point]:
     """Return the points of the loop: whole rows at the full third, and both curves."""
-    most = max(sum(r.label == label for r in split.few) for label in split.types)
+    few = by_label(split.few)
+    most = max(len(few[label]) for label in split.types)
     many = max(scale.generated)
     points = [Point(0), Point(most, True), Point(most, False, many), Point(most, True, many)]
     for real in (r for r in scale.shots if r < most):
@@ -100,7 +101,7 @@ def loop_cells(
         )[1]
     for point in points:
         examples = [*(split.shots(point.real).few if point.shown else ())]
-        examples += _first(pairs.get(point.real, ()), point.generated)
+        examples += first_of_each(pairs.get(point.real, ()), point.generated)
         for seed in seeds:
             training = config.training.model_copy(update={"seed": seed})
             yield DetectorCell(
@@ -112,12 +113,6 @@ def loop_cells(
                 epochs=scale.detector_epochs,
                 examples=tuple(examples),
             )
-
-
-def _first(pairs: Sequence[Record], count: int) -> list[Record]:
-    """Return the first `count` pairs of each type."""
-    labels = sorted({record.label for record in pairs})
-    return [record for t in labels for record in [r for r in pairs if r.label == t][:count]]
 
 
 def loop_table(

@@ -10,7 +10,7 @@ from blemish.data import Dataset, first_third, hold_out
 from blemish.errors import DatasetError
 from blemish.experiments.classification import ClassifierSettings
 from blemish.experiments.localisation import LocaliserSettings
-from blemish.records import Record
+from blemish.records import Record, by_label
 
 _MOST_HELD_OUT = 40
 _SPARING = 4
@@ -71,18 +71,20 @@ class FewShot:
         """
         few: list[Record] = []
         rest: list[Record] = []
-        for label in self.types:
-            group = [record for record in (*self.few, *self.rest) if record.label == label]
+        groups = by_label((*self.few, *self.rest))
+        for group in (groups[label] for label in self.types):
             few += [replace(r, split="train") for r in group[: max(1, int(part * len(group)))]]
             rest += group[-(len(group) // 2) :]
         return replace(self, few=tuple(few), rest=tuple(rest))
 
     def shots(self, count: int) -> Self:
         """Return the same protocol with at most `count` photos of each type to learn from."""
-        few: list[Record] = []
-        for label in sorted({record.label for record in self.few}):
-            few += [record for record in self.few if record.label == label][:count]
-        return replace(self, few=tuple(few))
+        return replace(self, few=first_of_each(self.few, count))
+
+
+def first_of_each(records: Sequence[Record], count: int) -> tuple[Record, ...]:
+    """Return the first `count` records of each type."""
+    return tuple(record for group in by_label(records).values() for record in group[:count])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,9 @@ def divided(records: Sequence[Record], seed: int) -> Divided:
     """
     shown: list[Record] = []
     held: list[Record] = []
-    labels = sorted({record.label for record in records})
-    for label in labels:
-        group = [record for record in records if record.label == label]
-        fraction = min(0.1, _MOST_HELD_OUT / len(labels) / len(group))
+    groups = by_label(records)
+    for group in groups.values():
+        fraction = min(0.1, _MOST_HELD_OUT / len(groups) / len(group))
         at_least = 1 if len(group) >= _SPARING else 0
         split = hold_out(group, seed=seed, fraction=fraction if at_least else 0.0, at_least=at_least)
         shown += split.train

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +15,7 @@ from blemish.config import Turn
 from blemish.data import letterbox, read_sample
 from blemish.detection.photos import View, turned
 from blemish.errors import DatasetError
-from blemish.records import Record
+from blemish.records import Record, by_label
 from blemish.runtime import numpy_generator
 
 _CACHED_BYTES = 2 << 30
@@ -86,7 +85,7 @@ class TrainingPairs(Dataset[list[Batch]]):
     ) -> None:
         """`types`: the names that `Batch.label` counts; any other label is -1. `light`: see `relit`."""
         self.goods, self.squares, self.types = tuple(goods), squares, tuple(types)
-        self.sources = [_by_type(source) for source in sources if source]
+        self.sources = [list(by_label(source).values()) for source in sources if source]
         self.batch_size, self.good_share, self.turns, self.seed = batch, good_share, turns, seed
         self.light = light
         if not self.goods and (good_share > 0 or not self.sources):
@@ -135,11 +134,3 @@ def batch_of(rows: Sequence[tuple[View, str]], types: Sequence[str]) -> Batch:
         valid=torch.from_numpy(np.stack([view.valid for view in views]))[:, None],
         label=torch.tensor([number.get(label, -1) for label in labels]),
     )
-
-
-def _by_type(records: Sequence[Record]) -> list[list[Record]]:
-    """Return the records of each type, types in sorted order."""
-    types: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        types[record.label].append(record)
-    return [types[label] for label in sorted(types)]
