@@ -12,14 +12,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from blemish.config import InspectorConfig
-from blemish.data import Dataset, Frame, letterbox, read_sample
+from blemish.data import Dataset, Frame, letterbox
 from blemish.detection import Detector
 from blemish.detection.trainer import train
 from blemish.experiments.downstream import SCORES, write_scores
-from blemish.experiments.evaluation import Scored
+from blemish.experiments.evaluation import predictions
 from blemish.experiments.grid import content_digest
 from blemish.experiments.localisation import Maps
-from blemish.metrics import PixelScores
+from blemish.experiments.scored import Scored
 from blemish.records import Record
 from blemish.training import Plan
 
@@ -72,10 +72,9 @@ class DetectorCell:
         )
         scored, maps, alarms = inspected(detector, self.test)
         write_scores(folder / SCORES, maps)
-        types = [label for label in sorted(scored.images) if label != "good"]
         return {
             "figures": scored.figures(),
-            "per_type": {label: scored.figures([label]) for label in types},
+            "per_type": scored.per_type(),
             "false_alarm_rate": alarms,
             "detector": dict(detector.facts),
         }
@@ -108,30 +107,22 @@ class DetectorCell:
 
 def inspected(detector: Detector, records: Sequence[Record]) -> tuple[Scored, Maps, float | None]:
     """Return figures of photos, their maps as squares, and the share of good ones rejected."""
-    images: dict[str, list[float]] = {}
-    pixels: dict[str, PixelScores] = {}
+    scored = Scored()
     maps: list[npt.NDArray[np.float32]] = []
     masks, valid, scores, alarms = [], [], [], []
-    for start in range(0, len(records), _BATCH):
-        samples = [read_sample(record) for record in records[start : start + _BATCH]]
-        found = detector.predict_many(
-            [sample.image for sample in samples], batch_size=_BATCH, reconstruct=False
-        )
-        for sample, prediction in zip(samples, found, strict=True):
-            label, mask = sample.record.label, sample.mask
-            images.setdefault(label, []).append(prediction.score)
-            scores.append(prediction.score)
-            if sample.record.is_good:
-                alarms.append(prediction.anomalous)
-            drawn = np.zeros(sample.image.shape[:2], np.bool_) if mask is None else mask
-            if mask is not None:
-                pixels.setdefault(label, PixelScores()).add(prediction.map, mask)
-            square, where = letterbox(drawn, SIDE)
-            maps.append(_shrunk(prediction.map, where))
-            masks.append(square)
-            valid.append(where.valid() & (mask is not None))
+    for sample, prediction in predictions(detector, records, _BATCH, reconstruct=False):
+        mask = sample.mask
+        scored.add(sample.record.label, prediction.score, prediction.map, mask)
+        scores.append(prediction.score)
+        if sample.record.is_good:
+            alarms.append(prediction.anomalous)
+        drawn = np.zeros(sample.image.shape[:2], np.bool_) if mask is None else mask
+        square, where = letterbox(drawn, SIDE)
+        maps.append(_shrunk(prediction.map, where))
+        masks.append(square)
+        valid.append(where.valid() & (mask is not None))
     rate = float(np.mean(alarms)) if alarms else None
-    return Scored(images, pixels), Maps(records, maps, masks, valid, np.array(scores)), rate
+    return scored, Maps(records, maps, masks, valid, np.array(scores)), rate
 
 
 def _shrunk(values: npt.NDArray[np.float32], where: Frame) -> npt.NDArray[np.float32]:

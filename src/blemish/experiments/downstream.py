@@ -81,11 +81,8 @@ class LocalisationCell(_Cell):
         )
         write_scores(folder / SCORES, maps)
         write_gallery(folder / GALLERY, maps)
-        types = sorted({record.label for record in self.test if not record.is_good})
-        result = {
-            "figures": maps.figures(),
-            "per_type": {label: maps.figures([label]) for label in types},
-        }
+        scored = maps.scored()
+        result = {"figures": scored.figures(), "per_type": scored.per_type()}
         return result | ({"test_selected": test_selected} if self.paper_protocol else {})
 
 

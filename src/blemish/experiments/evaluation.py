@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,48 +17,9 @@ from blemish.data.pictures import thumbnail
 from blemish.detection import Detector
 from blemish.errors import DatasetError
 from blemish.experiments.report import LONGEST_SIDE, Case, EvaluationReport
-from blemish.metrics import PixelScores, auroc, average_precision, bootstrap, f1_max
+from blemish.experiments.scored import Scored
 from blemish.records import GOOD, Prediction, Record, Sample
-from blemish.runtime import numpy_generator
 from blemish.version import __version__
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Image scores and pixel scores of the test photos, by defect type (`good` among them)."""
-
-    images: Mapping[str, list[float]]
-    pixels: Mapping[str, PixelScores]
-
-    def figures(self, labels: Iterable[str] | None = None) -> dict[str, float | None]:
-        """Return all metrics of the good photos against those of some defect types (default: all).
-
-        Image AUROC, AP, F1-max, pixel AUROC, AP, F1-max and PRO, each in [0, 1]; None where the
-        photos do not define it. Pixels are those of the photos' own resolution.
-        """
-        chosen = [GOOD, *([t for t in self.images if t != GOOD] if labels is None else labels)]
-        scores = [s for label in chosen for s in self.images.get(label, [])]
-        truth = [label != GOOD for label in chosen for _ in self.images.get(label, [])]
-        pixels = PixelScores.merged(self.pixels[t] for t in chosen if t in self.pixels)
-        values = {
-            "image_auroc": auroc(scores, truth),
-            "image_ap": average_precision(scores, truth),
-            "image_f1_max": f1_max(scores, truth).value,
-            "pixel_auroc": pixels.auroc(),
-            "pixel_ap": pixels.average_precision(),
-            "pixel_f1_max": pixels.f1_max().value,
-            "pro": pixels.pro(),
-        }
-        return {name: value if math.isfinite(value) else None for name, value in values.items()}
-
-    def interval(self) -> tuple[float, float] | None:
-        """Return the 95 % bootstrap interval of the image AUROC, None where it is undefined."""
-        scores = [s for values in self.images.values() for s in values]
-        truth = [label != GOOD for label, values in self.images.items() for _ in values]
-        if len(set(truth)) < 2:
-            return None
-        found = bootstrap(auroc, scores, truth, numpy_generator(0, "bootstrap"))
-        return (found.low, found.high)
 
 
 def evaluate(
@@ -77,19 +36,12 @@ def evaluate(
             hint="put good ones in test/good and defective ones in test/<type>",
         )
     cases: list[Case] = []
-    images: dict[str, list[float]] = {}
-    pixels: dict[str, PixelScores] = {}
-    unmarked = 0
-    for sample, prediction in _predictions(detector, dataset.test, batch_size):
-        label = sample.record.label
-        images.setdefault(label, []).append(prediction.score)
-        if sample.mask is None:
-            unmarked += 1
-        else:
-            pixels.setdefault(label, PixelScores()).add(prediction.map, sample.mask)
+    scored, unmarked = Scored(), 0
+    for sample, prediction in predictions(detector, dataset.test, batch_size):
+        unmarked += sample.mask is None
+        scored.add(sample.record.label, prediction.score, prediction.map, sample.mask)
         cases.append(_case(dataset.root, sample, prediction))
-    scored = Scored(images, pixels)
-    overall, types = scored.figures(), [t for t in dataset.defect_types if t in images]
+    overall, types = scored.figures(), [t for t in dataset.defect_types if t in scored.images]
     by_type = {label: scored.figures([label]) for label in types}
     interval = scored.interval()
     warnings = [w for w in [detector.calibration.warning()] if w]
@@ -104,7 +56,7 @@ def evaluate(
         "target_false_alarm_rate": detector.calibration.false_alarm_rate,
         "false_alarm_rate": _share(good),
         "detection_rate": _share(bad),
-        "photos": {label: len(values) for label, values in images.items()},
+        "photos": {label: len(values) for label, values in scored.images.items()},
         "detector": detector.facts,
     }
     report = EvaluationReport(
@@ -124,13 +76,14 @@ def evaluate(
     return figures, report
 
 
-def _predictions(
-    detector: Detector, records: Sequence[Record], batch_size: int
-) -> Iterable[tuple[Sample, Prediction]]:
-    """Yield each test photo, read once, with its verdict."""
+def predictions(
+    detector: Detector, records: Sequence[Record], batch_size: int, *, reconstruct: bool = True
+) -> Iterator[tuple[Sample, Prediction]]:
+    """Yield each photo, read once, with its verdict; `reconstruct=False` leaves the pictures out."""
     for start in tqdm(range(0, len(records), batch_size), unit="batch", disable=None):
         samples = [read_sample(record) for record in records[start : start + batch_size]]
-        verdicts = detector.predict_many([s.image for s in samples], batch_size=batch_size)
+        images = [sample.image for sample in samples]
+        verdicts = detector.predict_many(images, batch_size=batch_size, reconstruct=reconstruct)
         yield from zip(samples, verdicts, strict=True)
 
 

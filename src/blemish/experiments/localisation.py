@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,8 @@ from blemish.data import write_png
 from blemish.data.pictures import contact_sheet, overlay
 from blemish.detection.objective import focal_loss
 from blemish.detection.photos import View
+from blemish.experiments.scored import Scored
 from blemish.experiments.training_pairs import Batch, Squares, TrainingPairs, batch_of
-from blemish.metrics import PixelScores, auroc, average_precision, f1_max
 from blemish.networks import LiteLocaliser, UNetSegmenter
 from blemish.records import Record
 from blemish.training import Plan, Run, stream
@@ -74,27 +73,17 @@ class Maps:
         """What each photo shows."""
         return [record.label for record in self.records]
 
+    def scored(self) -> Scored:
+        """Return them as what figures are made of; padding is left out."""
+        found = Scored()
+        rows = zip(self.labels, self.scores, self.maps, self.masks, self.valid, strict=True)
+        for label, score, values, mask, valid in rows:
+            found.add(label, float(score), values, mask, valid)
+        return found
+
     def figures(self, labels: Iterable[str] | None = None) -> dict[str, float | None]:
         """Return image and pixel metrics of the good photos against some types (default: all)."""
-        wanted = None if labels is None else set(labels)
-        chosen = [
-            n for n, r in enumerate(self.records) if r.is_good or wanted is None or r.label in wanted
-        ]
-        pixels = PixelScores()
-        for number in chosen:
-            pixels.add(self.maps[number], self.masks[number], self.valid[number])
-        scores = self.scores[chosen]
-        truth = [not self.records[number].is_good for number in chosen]
-        values = {
-            "image_auroc": auroc(scores, truth),
-            "image_ap": average_precision(scores, truth),
-            "image_f1_max": f1_max(scores, truth).value,
-            "pixel_auroc": pixels.auroc(),
-            "pixel_ap": pixels.average_precision(),
-            "pixel_f1_max": pixels.f1_max().value,
-            "pro": pixels.pro(),
-        }
-        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+        return self.scored().figures(labels)
 
 
 def pooled_score(maps: Tensor, valid: Tensor) -> Tensor:

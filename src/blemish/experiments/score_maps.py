@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 from blemish.data import read_sample
 from blemish.errors import ArtifactError, DatasetError, ImageError
-from blemish.experiments.evaluation import Scored
-from blemish.metrics import PixelScores
+from blemish.experiments.scored import Scored
 from blemish.records import Record
 
 SCORES = "scores.jsonl"
@@ -36,8 +35,7 @@ def scored_maps(records: Sequence[Record], folder: Path, root: Path) -> Scored:
     """
     refuse_shared_maps(records)
     given = _image_scores(folder / SCORES)
-    images: dict[str, list[float]] = {}
-    pixels: dict[str, PixelScores] = {}
+    scored = Scored()
     for record in records:
         mask = read_sample(record).mask
         if mask is None:
@@ -47,10 +45,6 @@ def scored_maps(records: Sequence[Record], folder: Path, root: Path) -> Scored:
             )
         path = map_path(folder, record)
         values = _read_map(path, mask.shape)
-        try:
-            pixels.setdefault(record.label, PixelScores()).add(values, mask)
-        except ImageError as error:
-            raise ImageError(f"{path}: {error.args[0]}", hint=error.hint) from error
         name = record.image.relative_to(root).as_posix()
         if given is not None and name not in given:
             raise ArtifactError(
@@ -58,8 +52,11 @@ def scored_maps(records: Sequence[Record], folder: Path, root: Path) -> Scored:
                 hint="score every test photo, or delete the file to use the maps' maxima",
             )
         score = float(values.max()) if given is None else given[name]
-        images.setdefault(record.label, []).append(score)
-    return Scored(images, pixels)
+        try:
+            scored.add(record.label, score, values, mask)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error.args[0]}", hint=error.hint) from error
+    return scored
 
 
 def map_path(folder: Path, record: Record) -> Path:

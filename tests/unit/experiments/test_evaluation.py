@@ -32,7 +32,10 @@ class Scripted:
     def threshold(self) -> float:
         return self.calibration.threshold
 
-    def predict_many(self, photos: Sequence[np.ndarray], *, batch_size: int) -> Iterator[Prediction]:
+    def predict_many(
+        self, photos: Sequence[np.ndarray], *, batch_size: int, reconstruct: bool
+    ) -> Iterator[Prediction]:
+        assert reconstruct
         assert len(photos) <= batch_size
         for photo in photos:
             values = (photo[..., 0] / 255).astype(np.float32)
