@@ -15,7 +15,7 @@ from blemish.cli.output import emit
 from blemish.data import Dataset, read_dataset, write_png
 from blemish.data import check as check_dataset
 from blemish.deploy import examine, find_photos, inspect_files, write_overlay
-from blemish.detection import Detector
+from blemish.detection import Detector, planned, updates
 from blemish.detection import train as train_detector
 from blemish.errors import DatasetError
 from blemish.experiments import evaluate as evaluate_detector
@@ -166,7 +166,7 @@ def _trained(
     share = 0.5 if examples else 0.0
     dials = {"synthesis": {"examples_share": share}, "training": {"precision": options.precision}}
     settings = config.preset("fast", dials)
-    plan = _planned(settings, seconds=options.budget)
+    plan = planned(settings.training, seconds=options.budget)
     words = (
         f"with {len(examples)} generated defects and the real ones"
         if examples
@@ -215,33 +215,10 @@ def _settings(options: argparse.Namespace) -> config.InspectorConfig:
 
 def _plan(options: argparse.Namespace, settings: config.InspectorConfig, dataset: Dataset) -> Plan:
     """Return how long to train: by wall clock, by iterations, or by passes over the photos."""
-    trackers = tuple(options.track)
+    training, trackers = settings.training, tuple(options.track)
     if options.iterations is not None:
-        return _planned(settings, iterations=options.iterations, trackers=trackers)
+        return planned(training, iterations=options.iterations, trackers=trackers)
     if options.epochs is not None:
-        batch = settings.training.normals + settings.training.defects
-        iterations = max(1, options.epochs * len(dataset.train) // batch)
-        return _planned(settings, iterations=iterations, trackers=trackers)
-    return _planned(settings, seconds=options.budget or DEFAULT_BUDGET, trackers=trackers)
-
-
-def _planned(
-    settings: config.InspectorConfig,
-    *,
-    iterations: int | None = None,
-    seconds: float | None = None,
-    trackers: tuple[str, ...] = (),
-) -> Plan:
-    training = settings.training
-    return Plan(
-        iterations=iterations,
-        seconds=seconds,
-        validations=training.validations,
-        patience=training.patience,
-        warmup=training.warmup,
-        decay=training.decay,
-        clip=training.clip,
-        ema=training.ema,
-        checkpoint_seconds=training.checkpoint_seconds,
-        trackers=trackers,
-    )
+        iterations = updates(training, options.epochs, len(dataset.train))
+        return planned(training, iterations=iterations, trackers=trackers)
+    return planned(training, seconds=options.budget or DEFAULT_BUDGET, trackers=trackers)

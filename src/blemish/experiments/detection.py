@@ -13,8 +13,7 @@ from PIL import Image
 
 from blemish.config import InspectorConfig
 from blemish.data import Dataset, Frame, letterbox
-from blemish.detection import Detector
-from blemish.detection.trainer import train
+from blemish.detection import Detector, planned, train, updates
 from blemish.experiments.downstream import SCORES, write_scores
 from blemish.experiments.evaluation import predictions
 from blemish.experiments.grid import content_digest
@@ -88,21 +87,10 @@ class DetectorCell:
 
     def _plan(self) -> Plan:
         training = self.config.training
-        iterations = None
-        if self.seconds is None:
-            batch = training.normals + training.defects
-            iterations = max(1, (self.epochs or 1) * len(self.dataset.train) // batch)
-        return Plan(
-            iterations=iterations,
-            seconds=self.seconds,
-            validations=training.validations,
-            patience=training.patience,
-            warmup=training.warmup,
-            decay=training.decay,
-            clip=training.clip,
-            ema=training.ema,
-            checkpoint_seconds=training.checkpoint_seconds,
-        )
+        if self.seconds is not None:
+            return planned(training, seconds=self.seconds)
+        iterations = updates(training, self.epochs or 1, len(self.dataset.train))
+        return planned(training, iterations=iterations)
 
 
 def inspected(detector: Detector, records: Sequence[Record]) -> tuple[Scored, Maps, float | None]:
