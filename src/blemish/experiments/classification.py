@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +14,10 @@ from torch import Tensor, nn
 from blemish import runtime
 from blemish.config import Turn
 from blemish.errors import ArtifactError, DatasetError, DependencyError
-from blemish.experiments.training_pairs import Batch, Squares, TrainingPairs, batch_of
+from blemish.experiments.pair_training import PairObjective, PairTask, fit
+from blemish.experiments.training_pairs import Batch, Squares, TrainingPairs
 from blemish.networks.published import read_weights
 from blemish.records import Record
-from blemish.training import Plan, Run, stream
-
-_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +33,16 @@ class ClassifierSettings:
     precision: str = "auto"
 
 
-class Objective(nn.Module):
+class Objective(PairObjective):
     """The classifier and its loss on one batch."""
-
-    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.network, self.dtype = network, dtype
 
     def forward(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return `loss`: cross entropy over the types."""
-        where = next(self.network.parameters()).device
-        logits = self.logits(batch.picture().to(where))
-        return {"loss": F.cross_entropy(logits, batch.label.to(where))}
-
-    def logits(self, picture: Tensor) -> Tensor:
-        """Return logits, float32 (B, types), of pictures (B, 3, S, S) in [0, 1]."""
-        with runtime.autocast(picture.device, self.dtype):
-            found: Tensor = self.network(picture.contiguous(memory_format=torch.channels_last))
-        return found.float()
+        return {"loss": F.cross_entropy(self.logits(batch.picture()), batch.label.to(self.device))}
 
 
-class ClassifierTask:
+class ClassifierTask(PairTask):
     """Trains a ResNet-34 on pairs; chooses its weights on held-out pairs."""
-
-    module: nn.Module
 
     def __init__(
         self,
@@ -68,20 +51,10 @@ class ClassifierTask:
         held_out: Sequence[Record],
         device: torch.device,
     ) -> None:
-        self.settings, self.pairs, self.held_out = settings, pairs, held_out
-        dtype = runtime.precision(settings.precision, device)
         network = _resnet(settings, len(pairs.types), pairs.seed)
-        self.module = self.objective = Objective(network.to(device), dtype)
-        self.module.to(memory_format=torch.channels_last)
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return all parameters, in one group."""
-        return [{"params": list(self.module.parameters()), "lr": self.settings.lr, "weight_decay": 0.0}]
-
-    def batches(self, start: int, rank: int, world: int) -> Iterator[Sequence[Batch]]:
-        """Yield the micro-batches of iteration start, start + 1, ...; one process does all."""
-        del rank, world
-        return stream(self.pairs, start, 0)
+        self.objective = Objective(network, settings, device)
+        super().__init__(self.objective, pairs, settings)
+        self.held_out = held_out
 
     def validate(self) -> dict[str, float]:
         """Return the accuracy on the held-out pairs, which is the objective."""
@@ -126,26 +99,14 @@ def train_classifier(
         (), sources, types, squares, batch=settings.batch, good_share=0.0, turns=turns, seed=seed
     )
     task = ClassifierTask(settings, pairs, held_out, where)
-    plan = Plan(iterations=settings.iterations, decay=settings.decay, ema=0.99, validations=5)
-    folder.mkdir(parents=True, exist_ok=True)
-    outcome = Run(task, plan, folder, cpu=where.type == "cpu").fit(resume=True)
-    task.module.load_state_dict(outcome.weights, strict=False)
+    fit(task, settings, folder, where)
     return predicted(task.objective, pairs, test)
 
 
 def predicted(objective: Objective, pairs: TrainingPairs, records: Sequence[Record]) -> list[str]:
     """Return the most likely type of each photo."""
-    where = next(objective.parameters()).device
-    training = objective.training
-    objective.eval()
-    found: list[str] = []
-    for start in range(0, len(records), _BATCH):
-        part = [(pairs.squares.view(r), r.label) for r in records[start : start + _BATCH]]
-        with torch.inference_mode():
-            numbers = objective.logits(batch_of(part, pairs.types).picture().to(where)).argmax(1)
-        found += [pairs.types[number] for number in numbers.tolist()]
-    objective.train(training)
-    return found
+    answers = objective.answers(pairs.squares, records)
+    return [pairs.types[n] for _, _, logits in answers for n in logits.argmax(1).tolist()]
 
 
 def _resnet(settings: ClassifierSettings, classes: int, seed: int) -> nn.Module:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +19,16 @@ from blemish.config import Turn
 from blemish.data import write_png
 from blemish.data.pictures import contact_sheet, overlay
 from blemish.detection.objective import focal_loss
-from blemish.detection.photos import View
+from blemish.experiments.pair_training import PairObjective, PairTask, fit
 from blemish.experiments.scored import Scored
-from blemish.experiments.training_pairs import Batch, Squares, TrainingPairs, batch_of
+from blemish.experiments.training_pairs import Batch, Squares, TrainingPairs
 from blemish.networks import LiteLocaliser, UNetSegmenter
 from blemish.records import Record
-from blemish.training import Plan, Run, stream
 
 POOL = 21
 """Side of the window whose mean, at its largest, is the score of a photo, pixels."""
 
 FOCUS = 2.0
-_BATCH = 8
 _SHEET_ROWS = 8
 
 
@@ -96,12 +94,8 @@ def pooled_score(maps: Tensor, valid: Tensor) -> Tensor:
     return pooled.flatten(1).amax(1)
 
 
-class Objective(nn.Module):
+class Objective(PairObjective):
     """The localiser and its loss on one batch."""
-
-    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.network, self.dtype = network, dtype
 
     def forward(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return `loss`: the focal loss of DRAEM's protocol, focus 2.
@@ -109,26 +103,17 @@ class Objective(nn.Module):
         Padding counts as good: where nothing is asked of a network it says anything, and through the
         normalisation of whole pictures that is felt everywhere.
         """
-        where = next(self.network.parameters()).device
-        logits = self.logits(batch.picture().to(where))
-        mask = batch.mask.to(where).float()
+        logits = self.logits(batch.picture())
+        mask = batch.mask.to(self.device).float()
         return {"loss": focal_loss(logits, mask, torch.ones_like(mask), FOCUS)}
 
-    def logits(self, picture: Tensor) -> Tensor:
-        """Return logits, float32 (B, 1, S, S), of pictures (B, 3, S, S) in [0, 1]."""
-        with runtime.autocast(picture.device, self.dtype):
-            found: Tensor = self.network(picture.contiguous(memory_format=torch.channels_last))
-        return found.float()
 
-
-class LocaliserTask:
+class LocaliserTask(PairTask):
     """Trains a localiser; chooses its weights on held-out pairs and good photos, never on the test set.
 
     watched: photos of the test set that are looked at as well, for the papers' protocol; the figures of
     the weights that do best on them are written to `notes`.
     """
-
-    module: nn.Module
 
     def __init__(
         self,
@@ -140,22 +125,9 @@ class LocaliserTask:
         watched: Sequence[Record] = (),
         notes: Path | None = None,
     ) -> None:
-        self.settings, self.pairs, self.held_out = settings, pairs, held_out
-        self.watched, self.notes = watched, notes
-        network = _network(settings, pairs)
-        dtype = runtime.precision(settings.precision, device)
-        self.module = self.objective = Objective(network.to(device), dtype)
-        self.module.to(memory_format=torch.channels_last)
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return all that learns, in one group."""
-        learning = [p for p in self.module.parameters() if p.requires_grad]
-        return [{"params": learning, "lr": self.settings.lr, "weight_decay": 0.0}]
-
-    def batches(self, start: int, rank: int, world: int) -> Iterator[Sequence[Batch]]:
-        """Yield the micro-batches of iteration start, start + 1, ...; one process does all."""
-        del rank, world
-        return stream(self.pairs, start, 0)
+        self.objective = Objective(_network(settings, pairs), settings, device)
+        super().__init__(self.objective, pairs, settings)
+        self.held_out, self.watched, self.notes = held_out, watched, notes
 
     def validate(self) -> dict[str, float]:
         """Return image AUROC and pixel AP on what was held out; the objective is their mean."""
@@ -215,10 +187,7 @@ def train_localiser(
     )
     notes = folder / "test_selected.json" if watch_test else None
     task = LocaliserTask(settings, pairs, held_out, device=where, watched=test, notes=notes)
-    plan = Plan(iterations=settings.iterations, decay=settings.decay, ema=0.99, validations=5)
-    folder.mkdir(parents=True, exist_ok=True)
-    outcome = Run(task, plan, folder, cpu=where.type == "cpu").fit(resume=True)
-    task.module.load_state_dict(outcome.weights, strict=False)
+    fit(task, settings, folder, where)
     return judged(task.objective, squares, test), read_notes(notes)
 
 
@@ -232,21 +201,13 @@ def read_notes(path: Path | None) -> dict[str, float | None]:
 
 def judged(objective: Objective, squares: Squares, records: Sequence[Record]) -> Maps:
     """Return what the localiser says of photos."""
-    where = next(objective.parameters()).device
-    training = objective.training
-    objective.eval()
     maps, masks, valid, scores = [], [], [], []
-    for start in range(0, len(records), _BATCH):
-        part = records[start : start + _BATCH]
-        rows: list[tuple[View, str]] = [(squares.view(r), r.label) for r in part]
-        batch = batch_of(rows, ())
-        with torch.inference_mode():
-            found = objective.logits(batch.picture().to(where)).sigmoid().cpu()
+    for views, batch, logits in objective.answers(squares, records):
+        found = logits.sigmoid()
         scores += pooled_score(found, batch.valid.float()).tolist()
         maps += list(found[:, 0].numpy())
-        masks += [view.allowed for view, _ in rows]
-        valid += [view.valid for view, _ in rows]
-    objective.train(training)
+        masks += [view.allowed for view in views]
+        valid += [view.valid for view in views]
     return Maps(records, maps, masks, valid, np.array(scores))
 
 
