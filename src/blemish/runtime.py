@@ -10,6 +10,8 @@ import logging
 import os
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -113,6 +115,21 @@ def keep_memory() -> None:
     if hasattr(library, "mallopt"):
         for parameter, value in _MALLOPT:
             library.mallopt(parameter, value)
+
+
+def end_with_parent(parent: int) -> None:
+    """Let this process end within a second or two of its parent's death, however that came.
+
+    A worker that lives on would go on writing into a folder that by then is another run's. `parent`:
+    its process number. A thread looks: not every system tells a child, and one that dies cannot.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def stream_seed(seed: int, *names: str | int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -14,11 +15,12 @@ import torch
 
 from blemish.errors import ArtifactError, ConfigError
 from blemish.records import Record
-from blemish.runtime import file_sha256, logger, write_json
+from blemish.runtime import end_with_parent, file_sha256, logger, write_json
 from blemish.training import CHECKPOINT
 
 RESULT = "result.json"
 
+Identity = dict[str, Any]
 Result = dict[str, Any]
 
 
@@ -53,18 +55,24 @@ def run_grid(cells: Sequence[Cell], root: Path, devices: Sequence[str] = ("auto"
             "the cells of a grid need names of their own, and a device to run on",
             hint="name each cell by what tells it from the others",
         )
-    left = [cell for cell in cells if _result(cell, root) is None]
+    places = [root / cell.name / RESULT for cell in cells]
+    identities = [json.loads(json.dumps(cell.identity())) for cell in cells]
+    left: list[tuple[Cell, Identity]] = []
+    for cell, identity, place in zip(cells, identities, places, strict=True):
+        if not place.is_file():
+            left.append((cell, identity))
+        else:
+            _result(place, identity)
     if len(left) < len(cells):
         logger.info("%d of %d cells are done already", len(cells) - len(left), len(cells))
     if len(devices) == 1:
-        for number, cell in enumerate(left, 1):
+        for number, (cell, identity) in enumerate(left, 1):
             logger.info("cell %d of %d: %s", number, len(left), cell.name)
-            _run(cell, root, devices[0])
+            _run(cell, identity, root, devices[0])
     else:
         for number, cell in enumerate(_shared(left, root, devices), 1):
             logger.info("cell %d of %d is done: %s", number, len(left), cell.name)
-    results = [_result(cell, root) for cell in cells]
-    return [result for result in results if result is not None]
+    return [_result(place, identity) for place, identity in zip(places, identities, strict=True)]
 
 
 def all_devices() -> tuple[str, ...]:
@@ -79,16 +87,19 @@ def content_digest(records: Sequence[Record]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _shared(cells: Sequence[Cell], root: Path, devices: Sequence[str]) -> Iterator[Cell]:
+def _shared(
+    cells: Sequence[tuple[Cell, Identity]], root: Path, devices: Sequence[str]
+) -> Iterator[Cell]:
     """Yield cells as they end; each device has one at a time."""
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
-    with ProcessPoolExecutor(len(devices), context) as pool:
+    own = (os.getpid(),)
+    with ProcessPoolExecutor(len(devices), context, end_with_parent, own) as pool:
         waiting, free = list(cells), list(devices)
         running: dict[Future[None], tuple[Cell, str]] = {}
         while waiting or running:
             while waiting and free:
-                cell, device = waiting.pop(0), free.pop(0)
-                running[pool.submit(_run, cell, root, device)] = (cell, device)
+                (cell, identity), device = waiting.pop(0), free.pop(0)
+                running[pool.submit(_run, cell, identity, root, device)] = (cell, device)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 cell, device = running.pop(future)
                 future.result()
@@ -96,28 +107,25 @@ def _shared(cells: Sequence[Cell], root: Path, devices: Sequence[str]) -> Iterat
                 yield cell
 
 
-def _run(cell: Cell, root: Path, device: str) -> None:
+def _run(cell: Cell, identity: Identity, root: Path, device: str) -> None:
     folder = root / cell.name
     folder.mkdir(parents=True, exist_ok=True)
     result = dict(cell(folder, device))
-    write_json(folder / RESULT, {"identity": cell.identity(), "result": result})
+    write_json(folder / RESULT, {"identity": identity, "result": result})
     for checkpoint in folder.rglob(CHECKPOINT):  # hundreds of megabytes that nothing needs any more
         checkpoint.unlink()
 
 
-def _result(cell: Cell, root: Path) -> Result | None:
-    """Return the cell's result, None where it has none yet."""
-    path = root / cell.name / RESULT
-    if not path.is_file():
-        return None
+def _result(path: Path, identity: Identity) -> Result:
+    """Return the result in a file, which has to be that of the cell of this identity."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        identity, result = found["identity"], found["result"]
+        known, result = found["identity"], found["result"]
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
             f"{path} is damaged: {error}", hint="delete it to run the cell again"
         ) from error
-    if identity != json.loads(json.dumps(cell.identity())):
+    if known != identity:
         raise ArtifactError(
             f"{path} is the result of another experiment: its settings or data differ",
             hint="choose another folder, or delete this one",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from blemish.errors import BlemishError
+from blemish.runtime import end_with_parent
 
 if TYPE_CHECKING:
     from blemish.generation.output import Made
@@ -40,7 +41,8 @@ def produced(make: Make, keys: Sequence[Key], processes: int) -> Iterator[tuple[
         return
     # Forked: what `make` knows is inherited and need not travel.
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(min(processes, len(keys)), context, _adopt, (make,)) as pool:
+    own = (make, os.getpid())
+    with ProcessPoolExecutor(min(processes, len(keys)), context, _adopt, own) as pool:
         try:
             ahead: deque[tuple[Key, Future[Made]]] = deque()
             for key in keys:
@@ -72,7 +74,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _adopt(make: Make) -> None:
+def _adopt(make: Make, parent: int) -> None:
+    end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops them
     torch.set_num_threads(1)
     _inherited[:] = [make]

@@ -140,7 +140,7 @@ def test_processes_on_two_devices_give_the_results_of_one(tmp_path):
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let threads stand in for processes, which take seconds to start."""
-    monkeypatch.setattr(grid, "ProcessPoolExecutor", lambda count, _: ThreadPoolExecutor(count))
+    monkeypatch.setattr(grid, "ProcessPoolExecutor", lambda count, *_: ThreadPoolExecutor(count))
 
 
 @pytest.mark.usefixtures("threads")
