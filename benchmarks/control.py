@@ -19,7 +19,7 @@ from blemish.config import dotted
 from blemish.data import read_dataset, read_sample
 from blemish.generation import Generator
 from blemish.generation.measures import realised
-from blemish.runtime import numpy_generator
+from blemish.randomness import numpy_generator
 
 PHOTOS = 4
 PLACES = {"top left": (0, 0), "top right": (0, 1), "bottom left": (1, 0), "bottom right": (1, 1)}

@@ -25,8 +25,9 @@ from blemish.experiments.generation_quality import judge
 from blemish.generation import Entry, Generator, read_manifest
 from blemish.generation.masks import bounds
 from blemish.networks import Perceptual, open_inception
+from blemish.randomness import numpy_generator
 from blemish.records import Sample
-from blemish.runtime import configure_logging, numpy_generator, write_json
+from blemish.runtime import configure_logging, write_json
 from blemish.synthesis import ProceduralTextures, Recipe, foreground, synthesise
 
 Pair = tuple[np.ndarray, np.ndarray]

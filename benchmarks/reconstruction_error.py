@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from blemish import Detector, read_dataset
 from blemish.data import read_image
-from blemish.detection.scoring import image_score
+from blemish.verdicts import image_score
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from blemish.data import write_sample
-from blemish.runtime import numpy_generator
+from blemish.randomness import numpy_generator
 from blemish.synthesis import draw_good
 from odd_files import OddFile, drawn, encoded, lay_out
 

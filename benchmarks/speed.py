@@ -19,14 +19,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from blemish import runtime
+from blemish import hardware, runtime
 from blemish.config import preset
-from blemish.detection.calibration import Calibration
-from blemish.detection.detector import Detector
+from blemish.detection import TrainedDetector
 from blemish.detection.inspector import Inspector
 from blemish.detection.joint import Objective
 from blemish.detection.samples import Batch
 from blemish.synthesis import draw_good
+from blemish.verdicts import Calibration
 
 
 def paced(work: Callable[[], object], seconds: float) -> tuple[float, list[float]]:
@@ -65,13 +65,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
     runtime.keep_memory()
-    where = runtime.device()
-    dtype = runtime.precision(options.precision, where)
+    where = hardware.device()
+    dtype = hardware.precision(options.precision, where)
     settings = preset(options.preset, {"training": {"precision": options.precision}})
     size = settings.data.size
     photos = [draw_good("nut", size, np.random.default_rng(i)) for i in range(16)]
     inspector = Inspector.fresh(settings, np.stack(photos), range(len(photos)))
-    detector = Detector(
+    detector = TrainedDetector(
         settings,
         inspector.state_dict(),
         Calibration.of([0.5] * 20, 0.05),
@@ -87,8 +87,8 @@ def main() -> None:
     noise = torch.randn(8, 2, 3, size, size).to(where)
 
     def networks() -> None:
-        with torch.inference_mode(), runtime.autocast(where, dtype):
-            detector._inspector(squares, noise)
+        with torch.inference_mode(), hardware.autocast(where, dtype):
+            detector.inspector(squares, noise)
 
     inside, _ = paced(networks, options.seconds)
     training = settings.training

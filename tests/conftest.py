@@ -19,8 +19,8 @@ import torch
 
 from blemish.config import InspectorConfig, merged, preset
 from blemish.data import read_dataset, write_sample
-from blemish.detection import Detector, train
-from blemish.runtime import numpy_generator
+from blemish.detection import TrainedDetector, train
+from blemish.randomness import numpy_generator
 from blemish.synthesis import draw_defect, draw_good
 from blemish.training import Plan
 from commands import blemish  # noqa: F401
@@ -74,9 +74,9 @@ def run_folder(product: Path, tiny: Settings, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="session")
-def detector(run_folder: Path) -> Detector:
+def detector(run_folder: Path) -> TrainedDetector:
     """The detector of that run; it has no state that a test could change."""
-    return Detector.load(run_folder / "detector", device="cpu", precision="fp32")
+    return TrainedDetector.load(run_folder / "detector", device="cpu", precision="fp32")
 
 
 @pytest.fixture(scope="session")

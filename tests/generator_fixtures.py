@@ -11,7 +11,7 @@ from blemish.config import validated
 from blemish.data import Dataset, read_dataset, write_sample
 from blemish.generation import Generator, learn
 from blemish.generator_config import GeneratorConfig
-from blemish.runtime import numpy_generator
+from blemish.randomness import numpy_generator
 from blemish.synthesis import draw_defect, draw_good
 from blemish.training import Plan
 

@@ -18,15 +18,16 @@ from blemish.version import __version__
 if TYPE_CHECKING:
     from blemish.config import preset
     from blemish.data import check, read_dataset
-    from blemish.detection import Detector, train
+    from blemish.detection import train
     from blemish.experiments import evaluate
     from blemish.generation import Generator, learn
     from blemish.generator_config import GeneratorConfig
     from blemish.training import Plan
+    from blemish.verdicts import Detector
 
 # Imported on first use: `import blemish` and the command line's --help need not wait for torch.
 _LATER = {
-    "Detector": "blemish.detection",
+    "Detector": "blemish.verdicts",
     "Generator": "blemish.generation",
     "GeneratorConfig": "blemish.generator_config",
     "Plan": "blemish.training",

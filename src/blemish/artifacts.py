@@ -13,15 +13,13 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.torch import load as from_bytes
-from safetensors.torch import save as to_bytes
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from blemish.errors import ArtifactError
 from blemish.runtime import atomic_write, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SCHEMA = 1
 WEIGHTS = "weights.safetensors"
@@ -39,7 +37,9 @@ def save_artifact(folder: Path, tensors: Mapping[str, Tensor], card: Mapping[str
         raise ArtifactError(
             f"{folder} exists and is not a saved model", hint="choose another folder, or remove it"
         )
-    weights = to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+    from safetensors.torch import save  # here: an exported model's card is read without PyTorch
+
+    weights = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
     stamp = {"schema": SCHEMA, "weights_sha256": hashlib.sha256(weights).hexdigest()}
     write = _replace if folder.exists() else _create
     write(folder, weights, {**stamp, **card, **stamp})  # also where the card is of a loaded model
@@ -84,6 +84,9 @@ def load_artifact(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         ArtifactError: the folder is no model, is damaged, or was written by a newer version.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     card = read_card(folder)
     while (weights := _weights_of(folder, card)) is None:
         newest = read_card(folder)
@@ -94,7 +97,7 @@ def load_artifact(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             )
         card = newest  # the model was replaced between the two files: read the new one
     try:
-        return from_bytes(weights), card
+        return load(weights), card
     except SafetensorError as error:
         raise ArtifactError(f"{folder / WEIGHTS} cannot be read: {error}") from error
 

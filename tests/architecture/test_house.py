@@ -23,9 +23,11 @@ MODULES = {
 }
 ROWS = {
     **dict.fromkeys(["errors", "presets", "records", "version"], 1),
-    **dict.fromkeys(["config", "generator_config", "runtime", "artifacts"], 2),
+    **dict.fromkeys(
+        ["config", "generator_config", "runtime", "hardware", "randomness", "artifacts"], 2
+    ),
     **dict.fromkeys(["data", "synthesis", "diffusion", "metrics", "training"], 3),
-    **dict.fromkeys(["networks"], 4),
+    **dict.fromkeys(["networks", "verdicts"], 4),
     **dict.fromkeys(["backbones"], 5),
     **dict.fromkeys(["detection", "generation"], 6),
     **dict.fromkeys(["experiments", "deploy"], 7),

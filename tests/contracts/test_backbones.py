@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from blemish.backbones import TEMPLATES, LatentBackbone, Scene, open_backbone
-from blemish.runtime import generator
+from blemish.randomness import generator
 from tiny_backbones import write_embedded, write_ldm, write_stable
 
 WRITERS: dict[str, Callable[[Path], Path]] = {

@@ -15,7 +15,7 @@ from blemish.data import read_dataset, write_sample
 from blemish.detection import train
 from blemish.generation import Generator, learn
 from blemish.generator_config import GeneratorConfig
-from blemish.runtime import numpy_generator
+from blemish.randomness import numpy_generator
 from blemish.synthesis import draw_defect, draw_good
 from blemish.training import Plan
 

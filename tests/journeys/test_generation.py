@@ -13,7 +13,7 @@ from blemish.config import validated, write_yaml
 from blemish.data import read_dataset, read_image, read_mask, write_png, write_sample
 from blemish.generation import learn, read_manifest, region_of_interest
 from blemish.generator_config import GeneratorConfig
-from blemish.runtime import numpy_generator
+from blemish.randomness import numpy_generator
 from blemish.synthesis import draw_defect, draw_good
 
 pytestmark = pytest.mark.usefixtures("restored_logger")

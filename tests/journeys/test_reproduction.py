@@ -19,7 +19,7 @@ from blemish.experiments.downstream import ClassificationCell, LocalisationCell
 from blemish.experiments.fidelity import FidelityCell
 from blemish.experiments.protocol import FAST, SCALES
 from blemish.generation import Generator
-from blemish.runtime import numpy_generator
+from blemish.randomness import numpy_generator
 from blemish.synthesis import draw_defect, draw_good
 
 pytestmark = pytest.mark.usefixtures("restored_logger")

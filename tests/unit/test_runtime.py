@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from blemish import runtime
+from blemish import hardware, randomness, runtime
 from blemish.errors import ConfigError
 
 
@@ -19,23 +19,23 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_private_stream_depends_on_its_names_and_on_nothing_else():
-    first = torch.rand(3, generator=runtime.generator(0, "masks", 7))
+    first = torch.rand(3, generator=randomness.generator(0, "masks", 7))
     torch.rand(5)
-    assert torch.equal(torch.rand(3, generator=runtime.generator(0, "masks", 7)), first)
-    first = runtime.numpy_generator(0, "masks", 7).random(3)
-    np.testing.assert_array_equal(runtime.numpy_generator(0, "masks", 7).random(3), first)
+    assert torch.equal(torch.rand(3, generator=randomness.generator(0, "masks", 7)), first)
+    first = randomness.numpy_generator(0, "masks", 7).random(3)
+    np.testing.assert_array_equal(randomness.numpy_generator(0, "masks", 7).random(3), first)
 
 
 def test_streams_of_other_seeds_or_names_differ():
     keys = [(0,), (1,), (0, "a"), (0, "b"), (0, "a", 1), (0, "a", "1"), (0, "a1"), (0, 1), (0, 1, 1)]
-    seeds = {runtime.stream_seed(*key) for key in keys}
+    seeds = {randomness.stream_seed(*key) for key in keys}
     assert len(seeds) == len(keys)
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
 def test_a_stream_seed_is_the_first_63_bits_of_the_hash_of_its_json():
     digest = hashlib.sha256(b'[3,"masks",7]').hexdigest()
-    assert runtime.stream_seed(3, "masks", 7) == int(digest[:16], 16) >> 1
+    assert randomness.stream_seed(3, "masks", 7) == int(digest[:16], 16) >> 1
 
 
 def test_a_file_appears_under_its_name_only_when_it_is_whole(tmp_path):
@@ -90,32 +90,32 @@ def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path):
 
 def test_precision_is_what_is_asked_for():
     where = torch.device("cpu")
-    assert runtime.precision("fp32", where) == torch.float32
-    assert runtime.precision("bf16", where) == torch.bfloat16
+    assert hardware.precision("fp32", where) == torch.float32
+    assert hardware.precision("bf16", where) == torch.bfloat16
 
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_automatic_precision_is_bfloat16_exactly_where_that_is_fast(monkeypatch, fast):
-    monkeypatch.setattr(runtime, "has_fast_bfloat16", lambda _: fast)
+    monkeypatch.setattr(hardware, "has_fast_bfloat16", lambda _: fast)
     expected = torch.bfloat16 if fast else torch.float32
-    assert runtime.precision("auto", torch.device("cpu")) == expected
+    assert hardware.precision("auto", torch.device("cpu")) == expected
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_products_run_in_the_format_asked_for(dtype):
-    with runtime.autocast(torch.device("cpu"), dtype):
+    with hardware.autocast(torch.device("cpu"), dtype):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
 def test_the_device_named_is_the_device_used():
-    assert runtime.device("cpu") == torch.device("cpu")
-    assert runtime.device().type in ("cuda", "mps", "cpu")
+    assert hardware.device("cpu") == torch.device("cpu")
+    assert hardware.device().type in ("cuda", "mps", "cpu")
 
 
 @pytest.mark.parametrize("name", ["toaster", "cpu:x", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused(name):
     with pytest.raises(ConfigError, match=name):
-        runtime.device(name)
+        hardware.device(name)
 
 
 @pytest.fixture
@@ -131,12 +131,12 @@ def cards(monkeypatch):
 
 
 def test_without_other_processes_the_current_card_is_used_and_stays_the_current_one(cards):
-    assert runtime.device() == runtime.device("cuda") == torch.device("cuda")
+    assert hardware.device() == hardware.device("cuda") == torch.device("cuda")
     assert not cards
 
 
 def test_a_card_that_is_named_becomes_the_current_one_which_accelerate_takes(cards):
-    assert runtime.device("cuda:2") == torch.device("cuda", 2)
+    assert hardware.device("cuda:2") == torch.device("cuda", 2)
     assert cards == [torch.device("cuda", 2)]
 
 
@@ -145,21 +145,21 @@ def test_a_card_that_is_named_becomes_the_current_one_which_accelerate_takes(car
 def test_each_of_several_processes_gets_the_card_of_its_rank(cards, monkeypatch, name, rank, card):
     """As accelerate: more processes than cards begin again at the first."""
     monkeypatch.setenv("LOCAL_RANK", str(rank))
-    assert runtime.device(name) == torch.device("cuda", card)
+    assert hardware.device(name) == torch.device("cuda", card)
     assert cards == [torch.device("cuda", card)]
 
 
 def test_several_processes_are_not_sent_to_one_card(cards, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert runtime.device("cuda:1") == torch.device("cuda", 1)
+    assert hardware.device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(ConfigError, match="LOCAL_RANK 1 was told to use cuda:0"):
-        runtime.device("cuda:0")
+        hardware.device("cuda:0")
     assert cards == [torch.device("cuda", 1)]
 
 
 def test_the_rank_says_nothing_about_other_devices(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert runtime.device("cpu") == torch.device("cpu")
+    assert hardware.device("cpu") == torch.device("cpu")
 
 
 def test_keeping_memory_may_be_asked_for_anywhere():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from blemish.errors import ArtifactError, BlemishError, DependencyError
-from blemish.runtime import generator
+from blemish.randomness import generator
 from blemish.training import CHECKPOINT, LOG, Interrupted, Outcome, Plan, Run
 from blemish.training import run as loop
 

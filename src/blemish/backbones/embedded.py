@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blemish import runtime
+from blemish import hardware, randomness, runtime
 from blemish.backbones.protocol import TEMPLATES, Context, Scene
 from blemish.backbones.scheduler import kept_of
 from blemish.diffusion import implied_noise, kept_at
@@ -114,7 +114,7 @@ class Embedded(PixelCodec):
 
         channels, plain = 3 * shape.patch**2, len(shape.widths) - 1
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(runtime.stream_seed(seed, "embedded backbone"))
+            torch.manual_seed(randomness.stream_seed(seed, "embedded backbone"))
             network = UNet2DConditionModel(
                 sample_size=shape.size // shape.patch,
                 in_channels=3 * channels,
@@ -197,7 +197,7 @@ class Embedded(PixelCodec):
             mask = scene.mask.expand_as(noisy)
             around = scene.clean * (1 - mask)
         seen = torch.cat([noisy, around, mask], dim=1).contiguous(memory_format=torch.channels_last)
-        with runtime.autocast(noisy.device, self.dtype):
+        with hardware.autocast(noisy.device, self.dtype):
             clean: Tensor = self.network(seen, step, encoder_hidden_states=context.tokens).sample
         return implied_noise(noisy, clean.float(), kept_at(self.kept, step))
 

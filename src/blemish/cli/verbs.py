@@ -15,7 +15,7 @@ from blemish.cli.output import emit
 from blemish.data import Dataset, read_dataset, write_png
 from blemish.data import check as check_dataset
 from blemish.deploy import examine, find_photos, inspect_files, write_overlay
-from blemish.detection import Detector, planned, updates
+from blemish.detection import planned, updates
 from blemish.detection import train as train_detector
 from blemish.errors import DatasetError
 from blemish.experiments import evaluate as evaluate_detector
@@ -27,6 +27,7 @@ from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
 from blemish.runtime import logger, write_json
 from blemish.training import Plan
+from blemish.verdicts import Detector
 
 DEFAULT_BUDGET = 1800.0
 DEMO_PAIRS = 40

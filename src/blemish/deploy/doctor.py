@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from blemish import runtime
+from blemish import hardware
 from blemish.config import preset
 from blemish.detection.inspector import Inspector
 from blemish.errors import DependencyError
@@ -25,7 +25,7 @@ _BYTES_PER_WEIGHT = 4 * 6  # the weight, its gradient, two Adam moments, two ave
 
 def examine() -> dict[str, Any]:
     """Return the facts, ready for JSON; nothing is downloaded or written."""
-    where = runtime.device()
+    where = hardware.device()
     return {
         "blemish": __version__,
         "python": platform.python_version(),
@@ -35,7 +35,7 @@ def examine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": _gib(_memory(where)),
-        "fast_bfloat16": runtime.has_fast_bfloat16(where),
+        "fast_bfloat16": hardware.has_fast_bfloat16(where),
         "packages": {name: _version(name) for name in _PACKAGES},
         "optional_packages": {name: _version(name) for name in _OPTIONAL},
         "weights": {"efficientnet-lite0 (ImageNet)": _weights()},

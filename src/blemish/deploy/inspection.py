@@ -16,10 +16,10 @@ import numpy.typing as npt
 from blemish.data import natural_key, read_image, write_png
 from blemish.data.listing import is_photo
 from blemish.data.pictures import overlay
-from blemish.detection import Detector
 from blemish.errors import BlemishError, DatasetError
 from blemish.records import Prediction
 from blemish.runtime import logger
+from blemish.verdicts import Detector
 
 _READERS = 1  # decoding sets the process-wide warning filters, so there is one reader
 _AHEAD = 1  # batches read while another is inspected: photos may be large

@@ -1,8 +1,7 @@
 """DiffusionAD: good photos in, a calibrated inspector out."""
 
-from blemish.detection.calibration import Calibration
-from blemish.detection.detector import Detector
 from blemish.detection.planning import planned, updates
+from blemish.detection.trained import TrainedDetector
 from blemish.detection.trainer import train
 
-__all__ = ["Calibration", "Detector", "planned", "train", "updates"]
+__all__ = ["TrainedDetector", "planned", "train", "updates"]

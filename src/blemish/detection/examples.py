@@ -25,8 +25,9 @@ from blemish.data import (
 )
 from blemish.detection.photos import View, turned
 from blemish.errors import DatasetError
+from blemish.randomness import stream_seed
 from blemish.records import Record
-from blemish.runtime import file_sha256, logger, stream_seed
+from blemish.runtime import file_sha256, logger
 
 Mask = npt.NDArray[np.bool_]
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blemish import runtime
+from blemish import randomness
 from blemish.config import InspectorConfig
 from blemish.diffusion import (
     add_noise,
@@ -166,13 +166,13 @@ class Inspector(nn.Module):
             DependencyError: the ImageNet weights are not installed.
         """
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(runtime.stream_seed(config.training.seed, "weights"))
+            torch.manual_seed(randomness.stream_seed(config.training.seed, "weights"))
             inspector = cls(config)
         if inspector.encoder is not None and inspector.memory is not None:
             inspector.encoder.load_imagenet()
             inspector.encoder.standardise(as_float(torch.from_numpy(squares[:_STATISTICS])))
             seen = inspector._remembered(squares)
-            inspector.memory.fit(seen, families, runtime.generator(config.training.seed, "memory"))
+            inspector.memory.fit(seen, families, randomness.generator(config.training.seed, "memory"))
         return inspector
 
     def remember(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from blemish import runtime
+from blemish import hardware
 from blemish.config import InspectorConfig
 from blemish.detection.inspector import Guess, Inspector, as_float
 from blemish.detection.objective import clean_loss, feature_loss, mask_loss, noise_loss
@@ -35,7 +35,7 @@ class Objective(nn.Module):
         if inspector.diffusion.reconstruction == "iterative":  # it will see both ranges of steps
             small = torch.arange(len(fine), device=where) % 2 == 0
             fine = torch.where(small, fine, anchor)
-        with runtime.autocast(where, self.dtype):
+        with hardware.autocast(where, self.dtype):
             features = inspector.features(image)
             if self.detach:
                 guesses = self._learning_from_normal(image, noise, fine, anchor, normal)

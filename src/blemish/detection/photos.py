@@ -9,11 +9,11 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from blemish.config import DataConfig, InspectorConfig, SynthesisConfig, Turn
-from blemish.data import cut_tile, letterbox, read_sample, tile_windows
+from blemish.config import InspectorConfig, SynthesisConfig, Turn
+from blemish.data import cut_tile, letterbox, read_sample
 from blemish.networks.symmetry import TURNS
+from blemish.randomness import numpy_generator
 from blemish.records import Record
-from blemish.runtime import numpy_generator
 from blemish.synthesis import foreground, product_kind
 
 Square = npt.NDArray[np.uint8]
@@ -97,11 +97,6 @@ def some_squares(parts: Sequence[Photos], seed: int, most: int) -> tuple[Square,
     chosen = [places[number] for number in rng.permutation(len(places))[:most]]
     squares = np.stack([part.view(index, rng).image for part, index in chosen])
     return squares, tuple(part.families[index] for part, index in chosen)
-
-
-def tiles(height: int, width: int, config: DataConfig) -> list[tuple[int, int]]:
-    """Return the corners of the overlapping tiles that cover a photo of this size."""
-    return tile_windows(height, width, config.size, round(config.overlap * config.size))
 
 
 def settled(config: SynthesisConfig, records: Sequence[Record]) -> SynthesisConfig:

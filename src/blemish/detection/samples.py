@@ -18,7 +18,7 @@ from blemish.config import InspectorConfig
 from blemish.detection.examples import Examples
 from blemish.detection.photos import Photos, View, turned
 from blemish.errors import ConfigError
-from blemish.runtime import generator, normal_noise, numpy_generator, stream_seed
+from blemish.randomness import generator, normal_noise, numpy_generator, stream_seed
 from blemish.synthesis import (
     FolderTextures,
     ProceduralTextures,

@@ -17,26 +17,26 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
-from blemish import runtime
+from blemish import hardware, randomness, runtime
 from blemish.config import InspectorConfig
 from blemish.data import Dataset, Split, write_png
 from blemish.data.pictures import contact_sheet, overlay
-from blemish.detection.calibration import Calibration
-from blemish.detection.detector import Detector
 from blemish.detection.examples import Examples, divided, gathered
 from blemish.detection.inspector import Inspector, Opinion, as_float
 from blemish.detection.joint import Objective
 from blemish.detection.kinship import families
+from blemish.detection.noise import NoiseField
 from blemish.detection.photos import Photos, View, settled, some_squares
 from blemish.detection.run_folder import prepare_folder
 from blemish.detection.samples import Batch, Samples, drawn
-from blemish.detection.scoring import NoiseField, image_score
+from blemish.detection.trained import TrainedDetector
 from blemish.metrics import PixelScores, auroc
 from blemish.networks import LiteEncoder
 from blemish.networks.symmetry import symmetries
+from blemish.randomness import numpy_generator
 from blemish.records import Record
-from blemish.runtime import numpy_generator
 from blemish.training import Outcome, Plan, Run
+from blemish.verdicts import Calibration, image_score
 from blemish.version import __version__
 
 DETECTOR = "detector"
@@ -75,8 +75,8 @@ class InspectorTask:
         held_out_examples: Examples | None = None,
     ) -> None:
         self.config, self.examples = config, examples
-        self.device = runtime.device(device)
-        self.dtype = runtime.precision(config.training.precision, self.device)
+        self.device = hardware.device(device)
+        self.dtype = hardware.precision(config.training.precision, self.device)
         self.photos = photos
         squares, kin = some_squares([photos], config.training.seed, _REMEMBERED)
         self.inspector = Inspector.fresh(config, squares, kin)
@@ -177,9 +177,9 @@ class InspectorTask:
         where = next(self.inspector.parameters()).device
         for start in range(0, len(squares), _BATCH):
             images = np.stack([square.view.image for square in squares[start : start + _BATCH]])
-            noise = torch.stack([self._field.windows(image) for image in images])
-            with torch.inference_mode(), runtime.autocast(where, self.dtype):
-                found = self.inspector.opinion(torch.from_numpy(images).to(where), noise.to(where))
+            photo = torch.from_numpy(images).to(where)
+            with torch.inference_mode(), hardware.autocast(where, self.dtype):
+                found = self.inspector.opinion(photo, self._field.to(where)(photo))
             whole = found.map(lambda value: value.float().cpu())
             for row in range(len(images)):
                 yield whole.map(itemgetter(slice(row, row + 1)))
@@ -218,7 +218,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     examples: Sequence[Record] = (),
-) -> Detector:
+) -> TrainedDetector:
     """Return a detector trained on the dataset's good training photos, saved in `folder/detector`.
 
     examples: defects to learn from beside the drawn ones and those of the dataset's own training split,
@@ -232,7 +232,7 @@ def train(
         ArtifactError: the folder holds another run.
     """
     begun = time.monotonic()
-    processes = PartialState(cpu=runtime.device(device).type == "cpu")
+    processes = PartialState(cpu=hardware.device(device).type == "cpu")
     with processes.main_process_first():  # the others find the split that the first has written
         mine = processes.is_main_process
         kin = dict(zip(dataset.train, families(dataset.train, config.data.size), strict=True))
@@ -280,18 +280,23 @@ def calibrated(
     split: Split,
     facts: dict[str, Any],
     device: str = "auto",
-) -> Detector:
+) -> TrainedDetector:
     """Return the detector with its threshold set on the held-out good photos."""
     rate = config.calibration.false_alarm_rate
     precision = config.training.precision
-    raw = Detector(config, weights, Calibration.of([], rate), facts, device=device, precision=precision)
+    raw = TrainedDetector(
+        config, weights, Calibration.of([], rate), facts, device=device, precision=precision
+    )
     photos = [record.image for record in split.validation]
     return raw.calibrated([p.score for p in raw.predict_many(photos, reconstruct=False)], rate)
 
 
 def remembering(
-    detector: Detector, weights: dict[str, Tensor], photos: Sequence[Photos], device: str = "auto"
-) -> Detector:
+    detector: TrainedDetector,
+    weights: dict[str, Tensor],
+    photos: Sequence[Photos],
+    device: str = "auto",
+) -> TrainedDetector:
     """Return the detector with the patches of all these photos in its memory.
 
     Its threshold stays, although the photos that set it are among them: it was set without them, and a
@@ -301,8 +306,8 @@ def remembering(
     inspector = Inspector(settings)
     inspector.load_state_dict(weights)
     squares, kin = some_squares(photos, settings.training.seed, _REMEMBERED)
-    inspector.remember(squares, kin, runtime.generator(settings.training.seed, "all patches"))
-    return Detector(
+    inspector.remember(squares, kin, randomness.generator(settings.training.seed, "all patches"))
+    return TrainedDetector(
         settings,
         inspector.state_dict(),
         detector.calibration,
@@ -319,6 +324,7 @@ def _facts(config: InspectorConfig, split: Split, outcome: Outcome, plan: Plan) 
         "blemish": __version__,
         "torch": torch.__version__,
         "machine": platform.machine(),
+        "preset": config.preset,
         "seed": config.training.seed,
         "product_kind": config.synthesis.kind,
         "framing": config.data.framing,

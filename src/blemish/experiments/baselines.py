@@ -15,8 +15,9 @@ import numpy.typing as npt
 from blemish.data import append_manifest, read_dataset, read_sample, write_sample
 from blemish.errors import ArtifactError, ConfigError, DatasetError
 from blemish.experiments.grid import content_digest
+from blemish.randomness import numpy_generator
 from blemish.records import Record, Sample
-from blemish.runtime import numpy_generator, write_json
+from blemish.runtime import write_json
 from blemish.synthesis import (
     ProceduralTextures,
     ProductKind,

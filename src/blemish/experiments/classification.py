@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blemish import runtime
+from blemish import hardware, randomness
 from blemish.config import Turn
 from blemish.errors import ArtifactError, DatasetError, DependencyError
 from blemish.experiments.pair_training import PairObjective, PairTask, fit
@@ -93,7 +93,7 @@ def train_classifier(
             f"{', '.join(strange) or 'one type'}",
             hint="give pairs of at least two types, and of all types that are tested",
         )
-    where = runtime.device(device)
+    where = hardware.device(device)
     squares = Squares(settings.size)
     pairs = TrainingPairs(
         (), sources, types, squares, batch=settings.batch, good_share=0.0, turns=turns, seed=seed
@@ -123,7 +123,7 @@ def _resnet(settings: ClassifierSettings, classes: int, seed: int) -> nn.Module:
             "torchvision is not installed", hint="pip install 'blemish[paper]'"
         ) from error
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(runtime.stream_seed(seed, "classifier"))
+        torch.manual_seed(randomness.stream_seed(seed, "classifier"))
         network: nn.Module = resnet34(weights=None, num_classes=classes)
     if settings.weights is None:
         return network

@@ -8,8 +8,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from blemish.data import write_sample
+from blemish.randomness import numpy_generator
 from blemish.records import GOOD
-from blemish.runtime import numpy_generator, write_json
+from blemish.runtime import write_json
 from blemish.synthesis import DEFECTS, PRODUCTS, draw_defect, draw_good
 from blemish.version import __version__
 

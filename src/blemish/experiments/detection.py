@@ -13,7 +13,7 @@ from PIL import Image
 
 from blemish.config import InspectorConfig
 from blemish.data import Dataset, Frame, letterbox
-from blemish.detection import Detector, planned, train, updates
+from blemish.detection import planned, train, updates
 from blemish.experiments.downstream import SCORES, write_scores
 from blemish.experiments.evaluation import predictions
 from blemish.experiments.grid import content_digest
@@ -21,6 +21,7 @@ from blemish.experiments.localisation import Maps
 from blemish.experiments.scored import Scored
 from blemish.records import Record
 from blemish.training import Plan
+from blemish.verdicts import Detector
 
 SIDE = 256
 """Of the squares that intervals are made of; photos may be too large to keep whole."""

@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from blemish.data import Dataset, read_sample, shrink_mask
 from blemish.data.pictures import thumbnail
-from blemish.detection import Detector
 from blemish.errors import DatasetError
 from blemish.experiments.report import LONGEST_SIDE, Case, EvaluationReport
 from blemish.experiments.scored import Scored
 from blemish.records import GOOD, Prediction, Record, Sample
+from blemish.verdicts import Detector
 from blemish.version import __version__
 
 
@@ -115,9 +115,8 @@ def _facts(detector: Detector, command: str) -> dict[str, str]:
     """Return what it takes to repeat the evaluation, in words."""
     facts = {name.replace("_", " "): str(value) for name, value in detector.facts.items()}
     facts |= {
-        "preset": detector.config.preset,
-        "device": str(detector.device),
-        "precision": str(detector.dtype).removeprefix("torch."),
+        "device": detector.runs_on,
+        "precision": detector.precision,
         "resolution": "pixel figures at each photo's own resolution",
         "evaluated with": f"blemish {__version__}, torch {torch.__version__}, "
         f"python {platform.python_version()}",

@@ -14,11 +14,11 @@ from blemish.experiments.generation_quality import READ, judge
 from blemish.experiments.grid import content_digest
 from blemish.experiments.reported import reported
 from blemish.experiments.tables import Column, Figure, Row, Table
+from blemish.hardware import device as found_device
 from blemish.networks import Perceptual, open_inception
 from blemish.networks.perceptual import VGG16
 from blemish.networks.published import find_weights
 from blemish.records import Record, by_label
-from blemish.runtime import device as found_device
 from blemish.runtime import file_sha256
 
 COLUMNS = (

@@ -24,8 +24,9 @@ from blemish.metrics import (
     separability,
 )
 from blemish.networks import Inception, LiteEncoder, Perceptual, distances_to, distances_within
+from blemish.randomness import numpy_generator
 from blemish.records import Sample
-from blemish.runtime import logger, numpy_generator
+from blemish.runtime import logger
 from blemish.synthesis.arrays import Image, Mask
 
 Pair: TypeAlias = tuple[Image, Mask]

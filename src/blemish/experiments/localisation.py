@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blemish import runtime
+from blemish import hardware, randomness, runtime
 from blemish.config import Turn
 from blemish.data import write_png
 from blemish.data.pictures import contact_sheet, overlay
@@ -172,7 +172,7 @@ def train_localiser(
     test photos, which is what the papers print; {} otherwise. A run that was killed goes on where it
     was.
     """
-    where = runtime.device(device)
+    where = hardware.device(device)
     squares = Squares(settings.size)
     types = sorted({record.label for source in sources for record in source})
     pairs = TrainingPairs(
@@ -214,7 +214,7 @@ def judged(objective: Objective, squares: Squares, records: Sequence[Record]) ->
 def _network(settings: LocaliserSettings, pairs: TrainingPairs) -> nn.Module:
     """Return a fresh network, its weights decided by the pairs' seed."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(runtime.stream_seed(pairs.seed, "localiser"))
+        torch.manual_seed(randomness.stream_seed(pairs.seed, "localiser"))
         if settings.network == "unet":
             unet = UNetSegmenter(settings.width, pictures=1)
             for layer in unet.modules():

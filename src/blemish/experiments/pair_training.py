@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from blemish import runtime
+from blemish import hardware
 from blemish.detection.photos import View
 from blemish.experiments.training_pairs import Batch, Squares, TrainingPairs, batch_of
 from blemish.records import Record
@@ -44,11 +44,11 @@ class PairObjective(nn.Module):
     def __init__(self, network: nn.Module, course: Course, device: torch.device) -> None:
         super().__init__()
         self.network = network.to(device).to(memory_format=torch.channels_last)
-        self.device, self.dtype = device, runtime.precision(course.precision, device)
+        self.device, self.dtype = device, hardware.precision(course.precision, device)
 
     def logits(self, picture: Tensor) -> Tensor:
         """Return what the network says, float32, of pictures (B, 3, S, S) in [0, 1]."""
-        with runtime.autocast(self.device, self.dtype):
+        with hardware.autocast(self.device, self.dtype):
             shown = picture.to(self.device).contiguous(memory_format=torch.channels_last)
             found: Tensor = self.network(shown)
         return found.float()

@@ -39,8 +39,9 @@ from blemish.errors import (
 )
 from blemish.experiments.peer_training import Judged, train
 from blemish.experiments.score_maps import SCORES, map_path, refuse_shared_maps
+from blemish.hardware import device
 from blemish.records import Record
-from blemish.runtime import configure_logging, device, file_sha256, logger, write_json
+from blemish.runtime import configure_logging, file_sha256, logger, write_json
 
 
 class Need(NamedTuple):

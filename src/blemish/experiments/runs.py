@@ -13,8 +13,8 @@ from blemish.experiments.downstream import SCORES, read_scores
 from blemish.experiments.grid import Cell, Result
 from blemish.experiments.tables import Figure
 from blemish.metrics import percentile_interval, redrawn, weighted_auroc
+from blemish.randomness import numpy_generator
 from blemish.records import GOOD
-from blemish.runtime import numpy_generator
 
 REPEATS = 500
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.metrics import PixelScores, auroc, average_precision, bootstrap, f1_max
+from blemish.randomness import numpy_generator
 from blemish.records import GOOD
-from blemish.runtime import numpy_generator
 
 Mask = npt.NDArray[np.bool_]
 

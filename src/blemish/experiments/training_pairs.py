@@ -15,8 +15,8 @@ from blemish.config import Turn
 from blemish.data import letterbox, read_sample
 from blemish.detection.photos import View, turned
 from blemish.errors import DatasetError
+from blemish.randomness import numpy_generator
 from blemish.records import Record, by_label
-from blemish.runtime import numpy_generator
 
 _CACHED_BYTES = 2 << 30
 

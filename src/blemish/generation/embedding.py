@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from blemish import artifacts, runtime
+from blemish import artifacts, randomness
 from blemish.errors import ArtifactError, ConfigError
 from blemish.networks.spatial import SpatialKind, spatial_encoder
 
@@ -83,7 +83,7 @@ class Embedding(nn.Module):
             ConfigError: no type is given, or the word is not of the tokens' width.
         """
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(runtime.stream_seed(seed, "spatial encoder"))
+            torch.manual_seed(randomness.stream_seed(seed, "spatial encoder"))
             embedding = cls(types, token_width, **shape)
         if word is not None and word.shape != (token_width,):
             raise ConfigError(
@@ -94,7 +94,7 @@ class Embedding(nn.Module):
         with torch.no_grad():
             embedding.scale.fill_(scale if start is None else float(start.square().mean().sqrt()))
             for name, tokens in (("anomaly", embedding.anomaly), ("mask", embedding.mask)):
-                noise = torch.randn(tokens.shape, generator=runtime.generator(seed, name, "tokens"))
+                noise = torch.randn(tokens.shape, generator=randomness.generator(seed, name, "tokens"))
                 tokens.copy_(embedding.scale * noise)
                 if start is not None:
                     tokens.mul_(_BROKEN_SYMMETRY).add_(start)

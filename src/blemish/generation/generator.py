@@ -34,8 +34,8 @@ from blemish.generation.repertoire import Repertoire
 from blemish.generation.warps import Jitter
 from blemish.generation.workers import one_thread, workers
 from blemish.generator_config import GeneratorConfig
+from blemish.randomness import numpy_generator, stream_seed
 from blemish.records import Record
-from blemish.runtime import numpy_generator, stream_seed
 
 if TYPE_CHECKING:
     from blemish.config import Turn

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from blemish import runtime
+from blemish import hardware
 from blemish.backbones import LatentBackbone, Scene
 from blemish.data import write_png
 from blemish.data.pictures import contact_sheet
@@ -147,7 +147,7 @@ class Objective(nn.Module):
             return self.backbone.predict_noise(noisy, step, context, scene).float()
 
     def _autocast(self) -> AbstractContextManager[None]:
-        return runtime.autocast(self.device, runtime.precision(self.settings.precision, self.device))
+        return hardware.autocast(self.device, hardware.precision(self.settings.precision, self.device))
 
 
 class Inversion:

@@ -16,7 +16,7 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 from torch import Tensor
 
-from blemish import artifacts, runtime
+from blemish import artifacts, hardware, runtime
 from blemish.backbones import LatentBackbone, find
 from blemish.backbones.embedded import Embedded, PixelCodec
 from blemish.config import read_yaml, validated, write_yaml
@@ -97,7 +97,7 @@ def learn(
     begun, folder = time.monotonic(), Path(folder)
     if config.painting.painter != "patches" and plan is None:
         raise ConfigError(f"painting.painter={config.painting.painter} learns: give a plan")
-    if PartialState(cpu=runtime.device(device).type == "cpu").num_processes > 1:
+    if PartialState(cpu=hardware.device(device).type == "cpu").num_processes > 1:
         raise ConfigError(
             "learning from a few photos is the work of one process",
             hint="start `blemish learn` without torchrun; `generate` shares its work",
@@ -116,7 +116,7 @@ def learn(
         )
     samples = [read_sample(record) for record in records]
     config = _settled(config, goods)
-    where = runtime.device(device)
+    where = hardware.device(device)
     backbone = open_painting_backbone(config, where)
     shown = [_named(record, dataset.root) for record in records]
     _claim(folder, config, shown, resume=resume)

@@ -16,7 +16,7 @@ from blemish.generation.embedding import Embedding
 from blemish.generation.exemplars import Exemplar, Patchwork, as_picture
 from blemish.generation.sampler import Reweighting, Sampling, paint
 from blemish.generator_config import PaintingConfig
-from blemish.runtime import numpy_generator, stream_seed
+from blemish.randomness import numpy_generator, stream_seed
 
 if TYPE_CHECKING:
     from blemish.config import Turn

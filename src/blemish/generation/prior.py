@@ -30,18 +30,11 @@ from blemish.data.pictures import contact_sheet
 from blemish.diffusion import add_noise, kept_at
 from blemish.generation.inversion import masked_noise_loss
 from blemish.generation.sampler import Sampling, paint
+from blemish.hardware import device, precision
 from blemish.networks import Describer, LiteEncoder
 from blemish.networks.spatial import SmallSpatialEncoder
-from blemish.runtime import (
-    configure_logging,
-    device,
-    generator,
-    keep_memory,
-    normal_noise,
-    numpy_generator,
-    precision,
-    stream_seed,
-)
+from blemish.randomness import generator, normal_noise, numpy_generator, stream_seed
+from blemish.runtime import configure_logging, keep_memory
 from blemish.synthesis.styles import draw_mask, draw_style, draw_surface
 from blemish.synthesis.styles import paint as paint_style
 from blemish.training import Plan, Run, stream

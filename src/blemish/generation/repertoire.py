@@ -20,7 +20,7 @@ from blemish.generation.habits import Habit, habit
 from blemish.generation.masks import Template, largest_extent, read_templates
 from blemish.generation.quality import Gate, Judge, encoder_features
 from blemish.networks import LiteEncoder
-from blemish.runtime import numpy_generator
+from blemish.randomness import numpy_generator
 
 if TYPE_CHECKING:
     from blemish.config import Turn

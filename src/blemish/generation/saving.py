@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blemish import artifacts, runtime
+from blemish import artifacts, hardware
 from blemish.backbones import LatentBackbone, open_backbone
 from blemish.backbones.embedded import Embedded, PixelCodec
 from blemish.config import validated
@@ -81,7 +81,7 @@ def load_parts(folder: Path, device: str, precision: str | None) -> Parts:
     with _card_of(folder) as (tensors, card):
         config = validated(GeneratorConfig, card["config"])
         repertoire = _repertoire(tensors, card, config)
-        where = runtime.device(device)
+        where = hardware.device(device)
         backbone = _backbone(config, tensors, card, where, precision)
         embedding = _embedding(tensors, card)
         facts = dict(card["facts"])
@@ -156,7 +156,7 @@ def open_painting_backbone(
     """Return what the settings paint with: the codec alone where patches do all the work."""
     if config.painting.painter == "patches":
         return PixelCodec().to(where)
-    dtype = runtime.precision(precision or config.learning.precision, where)
+    dtype = hardware.precision(precision or config.learning.precision, where)
     backbone = open_backbone(config.learning.backbone, device=where, dtype=dtype)
     refuse_unfit(config.painting.painter, backbone)
     return backbone

@@ -17,8 +17,8 @@ from blemish.backbones import TEMPLATES
 from blemish.data import letterbox
 from blemish.errors import DatasetError
 from blemish.generation.augmentation import Augmentation, augmented
+from blemish.randomness import generator, normal_noise, numpy_generator, stream_seed
 from blemish.records import Sample
-from blemish.runtime import generator, normal_noise, numpy_generator, stream_seed
 
 Subject = Literal["defects", "masks"]
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from blemish.backbones.embedded import PixelCodec
-from blemish.runtime import generator
+from blemish.randomness import generator
 
 
 def pictures(count=2, size=32, *, scale=1.0):

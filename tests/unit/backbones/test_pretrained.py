@@ -18,7 +18,7 @@ from blemish.backbones.pretrained import Pretrained
 from blemish.backbones.protocol import Scene
 from blemish.diffusion import add_noise, kept_at, predict_clean
 from blemish.errors import ArtifactError
-from blemish.runtime import generator
+from blemish.randomness import generator
 from tiny_backbones import AUTOENCODER, LENGTH, WIDTH, write_ldm, write_stable
 
 CPU = {"device": torch.device("cpu"), "dtype": torch.float32}

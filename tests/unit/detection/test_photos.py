@@ -5,9 +5,10 @@ import pytest
 
 from blemish.config import InspectorConfig, SynthesisConfig, parse
 from blemish.data import write_sample
-from blemish.detection.photos import Photos, View, settled, tiles, turned
+from blemish.detection.photos import Photos, View, settled, turned
 from blemish.networks.symmetry import TURNS
 from blemish.records import Record
+from blemish.verdicts import tiles
 
 
 def letterboxed(kind: str = "texture") -> InspectorConfig:

@@ -12,12 +12,13 @@ from PIL import Image
 from blemish.artifacts import load_artifact
 from blemish.config import parse, read_yaml
 from blemish.data import read_dataset, read_split, write_sample
-from blemish.detection import Detector, train
+from blemish.detection import train
 from blemish.detection.inspector import Opinion
 from blemish.detection.photos import Photos
 from blemish.detection.trainer import InspectorTask, calibrated
 from blemish.errors import ArtifactError, DatasetError
 from blemish.training import Plan
+from blemish.verdicts import Detector
 
 ONE = Plan(iterations=1, validations=1)
 

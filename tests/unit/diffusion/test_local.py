@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blemish.diffusion import local
 from blemish.diffusion.local import Patches, patch_posterior, surroundings
-from blemish.runtime import generator
+from blemish.randomness import generator
 
 
 class Facts(NamedTuple):

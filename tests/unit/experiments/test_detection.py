@@ -12,12 +12,12 @@ from scipy import ndimage
 
 from blemish.data import Dataset, letterbox, read_dataset, write_sample
 from blemish.data.framing import frame
-from blemish.detection import Detector
 from blemish.experiments import detection, evaluate
 from blemish.experiments.detection import SIDE, DetectorCell, _shrunk, inspected
 from blemish.experiments.downstream import SCORES, read_scores
 from blemish.experiments.grid import run_grid
 from blemish.records import Prediction
+from blemish.verdicts import Detector
 
 
 class Red:

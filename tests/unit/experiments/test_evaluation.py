@@ -7,22 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sklearn.metrics as reference
-import torch
 
-from blemish.config import preset
 from blemish.data import Dataset, read_dataset, read_image, read_mask, write_sample
-from blemish.detection import Calibration
 from blemish.errors import DatasetError
 from blemish.experiments import evaluate
 from blemish.records import Prediction
+from blemish.verdicts import Calibration
 
 
 class Scripted:
     """A stand-in for a detector: the map of a photo is its red channel, the score the map's mean."""
 
     calibration = Calibration.of([0.1 * n for n in range(1, 6)], 0.2)
-    config = preset("fast")
-    device, dtype = torch.device("cpu"), torch.float32
+    runs_on, precision = "cpu", "fp32"
 
     @property
     def facts(self) -> dict[str, int]:

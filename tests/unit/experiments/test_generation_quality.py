@@ -11,8 +11,8 @@ from blemish.errors import DatasetError
 from blemish.experiments.generation_quality import LITE, judge
 from blemish.metrics import inception_score, intra_cluster_distance, kernel_distance
 from blemish.networks import Inception, Perceptual, distances_to
+from blemish.randomness import numpy_generator
 from blemish.records import Record, Sample
-from blemish.runtime import numpy_generator
 
 TYPES = ("dark", "light")
 

@@ -12,7 +12,7 @@ from blemish.generation import exemplars
 from blemish.generation.exemplars import SCALES, Exemplar, Patchwork, look
 from blemish.generation.masks import Template
 from blemish.networks.symmetry import TURNS
-from blemish.runtime import generator
+from blemish.randomness import generator
 
 SIDE = 64
 SIGMAS = [scale.above + 0.1 for scale in SCALES]

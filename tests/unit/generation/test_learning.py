@@ -20,8 +20,9 @@ from blemish.generation.prior import READERS, described
 from blemish.generator_config import GeneratorConfig
 from blemish.networks import Describer, LiteEncoder
 from blemish.networks.spatial import SmallSpatialEncoder
+from blemish.randomness import stream_seed
 from blemish.records import Record
-from blemish.runtime import file_sha256, stream_seed
+from blemish.runtime import file_sha256
 from blemish.training import Plan
 from tiny_backbones import write_ldm
 

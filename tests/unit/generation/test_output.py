@@ -8,7 +8,7 @@ from blemish.errors import DatasetError
 from blemish.generation.manifest import Run, read_manifest
 from blemish.generation.output import Made, comparison, include_good, write_pairs
 from blemish.generation.quality import Scores, Verdict
-from blemish.runtime import numpy_generator
+from blemish.randomness import numpy_generator
 
 RUN = Run(seed=3, model="abc", settings="def")
 COUNTS = {"dent": 3, "crack": 2}

@@ -10,7 +10,7 @@ from blemish.generation.habits import Habit
 from blemish.generation.masks import Template, bounds, largest_extent
 from blemish.generation.placement import place, region_of_interest, suited
 from blemish.generation.warps import STILL, Jitter
-from blemish.runtime import numpy_generator
+from blemish.randomness import numpy_generator
 
 FREE = Habit(1.0, np.full(2, 0.02))
 BOUND = Habit(0.005, np.full(2, 0.02))

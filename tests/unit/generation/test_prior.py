@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from blemish.backbones import open_backbone
 from blemish.backbones.embedded import Embedded, Shape
 from blemish.generation.prior import READERS, DrawnPairs, Pairs, PriorTask
-from blemish.runtime import generator
+from blemish.randomness import generator
 from blemish.training import Plan, Run
 
 SIZE, STEPS = 32, 1000

@@ -8,7 +8,7 @@ from blemish.backbones import Context, Scene
 from blemish.backbones.embedded import Embedded, Shape
 from blemish.diffusion import implied_noise, kept_at
 from blemish.generation.sampler import Sampling, paint
-from blemish.runtime import generator
+from blemish.randomness import generator
 
 SIZE, WIDTH = 32, 8
 HOW = [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blemish.detection import Calibration
+from blemish.verdicts import Calibration
 
 SCORES = st.lists(st.integers(0, 12).map(lambda n: n / 8), min_size=1, max_size=60)
 RATES = st.sampled_from([0.001, 0.01, 0.05, 0.1, 0.25, 0.3, 0.5, 0.9, 0.99])

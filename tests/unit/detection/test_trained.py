@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from blemish.artifacts import CARD, WEIGHTS, load_artifact, save_artifact
-from blemish.detection import Calibration, Detector
+from blemish.detection import TrainedDetector
 from blemish.errors import ArtifactError, BlemishError, ImageError
 from blemish.synthesis import draw_good
+from blemish.verdicts import Calibration, Detector
 
 
 def nut(index: int, size: int = 64) -> np.ndarray:
@@ -90,9 +91,9 @@ def test_the_score_is_raw_and_calibration_changes_only_the_threshold(detector):
 
 def test_a_photo_is_anomalous_from_the_threshold_on(detector):
     score = detector.predict(nut(0)).score
-    weights = detector._inspector.state_dict()
+    weights = detector.inspector.state_dict()
     for held_out, anomalous in [(np.nextafter(score, 0), True), (score, False)]:
-        other = Detector(
+        other = TrainedDetector(
             detector.config, weights, Calibration.of([held_out], 0.5), device="cpu", precision="fp32"
         )
         assert other.predict(nut(0)).anomalous is anomalous
@@ -129,11 +130,11 @@ def test_reconstructions_are_left_out_when_nobody_asks(detector):
     assert verdict.reconstruction is None
 
 
-def tiled(detector: Detector) -> Detector:
+def tiled(detector: TrainedDetector) -> TrainedDetector:
     data = detector.config.data.model_copy(update={"framing": "tiles"})
     config = detector.config.model_copy(update={"data": data})
-    weights = detector._inspector.state_dict()
-    return Detector(config, weights, detector.calibration, device="cpu", precision="fp32")
+    weights = detector.inspector.state_dict()
+    return TrainedDetector(config, weights, detector.calibration, device="cpu", precision="fp32")
 
 
 def test_a_photo_of_the_networks_size_is_one_tile(detector):
@@ -195,7 +196,7 @@ def test_a_detector_saved_before_there_was_a_trust_counts_what_it_learned_once(f
     save_artifact(folder, tensors, card)
     old = load(folder)
     assert old.predict(nut(0)).score == detector.predict(nut(0)).score
-    assert float(old._inspector.trust) == 1
+    assert float(old.inspector.trust) == 1
 
 
 def test_an_artifact_of_another_kind_is_refused(tmp_path):

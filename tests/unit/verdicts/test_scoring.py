@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from blemish.detection.scoring import NoiseField, image_score
+from blemish.verdicts import image_score
 
 
 def values(size: int, seed: int = 0) -> np.ndarray:
@@ -41,31 +40,3 @@ def test_a_strip_with_fewer_pixels_than_count_is_averaged_whole():
     valid[0, :40] = True
     given[0, :20] = 1.0
     assert image_score(given, valid) == 0.5
-
-
-def picture(seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-
-
-def test_equal_pictures_get_equal_noise_whoever_draws_it():
-    one, other = NoiseField(64).windows(picture()), NoiseField(64).windows(picture())
-    assert torch.equal(one, other)
-
-
-def test_noise_follows_the_pixels_and_not_their_place_in_memory():
-    field, upside_down = NoiseField(64), picture()[::-1]
-    assert torch.equal(field.windows(upside_down), field.windows(upside_down.copy()))
-
-
-def test_one_changed_pixel_changes_the_noise():
-    field, other = NoiseField(64), picture()
-    other[5, 7, 1] ^= 1
-    assert not torch.equal(field.windows(picture()), field.windows(other))
-
-
-def test_the_noise_is_standard_normal_and_the_two_scales_are_independent():
-    fine, anchor = NoiseField(64).windows(picture()).flatten(1).double()
-    for noise in (fine, anchor):
-        assert float(noise.mean()) == pytest.approx(0, abs=0.04)
-        assert float(noise.var()) == pytest.approx(1, abs=0.06)
-    assert float(torch.corrcoef(torch.stack([fine, anchor]))[0, 1]) == pytest.approx(0, abs=0.04)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,14 @@ class Calibration:
         """
         at_least = len(self.scores) - int(np.searchsorted(self.scores, score, side="left"))
         return (1 + at_least) / (1 + len(self.scores))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the calibration ready for JSON; `Calibration.of` takes its scores and rate back."""
+        return {
+            "false_alarm_rate": self.false_alarm_rate,
+            "threshold": self.threshold,
+            "scores": list(self.scores),
+        }
 
     def warning(self) -> str | None:
         """Return what is wrong when there are too few good photos for the rate asked, else None."""

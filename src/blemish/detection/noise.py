@@ -1,0 +1,55 @@
+"""Noise that a photo's own content chooses, so that the same photo always gets the same score."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from blemish.randomness import generator
+
+_MARGIN = 256
+_LIGHT, _ODD = 16, 32
+"""Multipliers stay so small that 32-bit floats hold every sum exactly: some runtimes add in them."""
+
+
+class NoiseField(nn.Module):
+    """Noise for squares: one Gaussian field, drawn once, and a window of it that the pixels choose.
+
+    The window's corner is a hash of all pixels. It is integer arithmetic and nothing else, so that an
+    exported graph finds the same one:
+
+        corner_k = sum_y b_ky * (sum_x,c a_xc * photo_yxc mod 256) mod 256,    b odd, a >= 1
+    """
+
+    field: Tensor
+    across: Tensor
+    down: Tensor
+
+    def __init__(self, size: int) -> None:
+        """`size`: the square's side, at most 1024."""
+        super().__init__()
+        self.size, self.side = size, size + _MARGIN
+        drawn = torch.randn(2, 3, self.side, self.side, generator=generator(0, "inference noise"))
+        words = generator(0, "inference windows")
+        across = 1 + torch.randint(_LIGHT - 1, (3 * size,), generator=words, dtype=torch.int32)
+        down = 1 + 2 * torch.randint(_ODD, (4, size), generator=words, dtype=torch.int32)
+        for name, value in (("field", drawn), ("across", across), ("down", down)):
+            self.register_buffer(name, value, persistent=False)
+
+    def corners(self, photo: Tensor) -> Tensor:
+        """Return top and left of the fine and of the anchor step's window, int32 (B, 4) in [0, 255]."""
+        rows = (photo.flatten(2).int() * self.across).sum(2, dtype=torch.int32) % _MARGIN
+        found: Tensor = (rows[:, None] * self.down).sum(2, dtype=torch.int32) % _MARGIN
+        return found
+
+    def forward(self, photo: Tensor) -> Tensor:
+        """Return the noise of photos, uint8 (B, S, S, 3): float32 (B, 2, 3, S, S), fine and anchor."""
+        corner = self.corners(photo).long()
+        ahead = torch.arange(self.size, device=photo.device)
+        scales = []
+        for scale in (0, 1):
+            rows = corner[:, 2 * scale, None] + ahead
+            columns = corner[:, 2 * scale + 1, None] + ahead
+            places = rows[:, :, None] * self.side + columns[:, None, :]
+            scales.append(self.field[scale].flatten(1)[:, places])
+        return torch.stack(scales).permute(2, 0, 1, 3, 4)

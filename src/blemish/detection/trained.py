@@ -1,0 +1,94 @@
+"""The trained inspector: its networks, and how it is saved and loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from blemish import artifacts, config, hardware, runtime
+from blemish.config import InspectorConfig
+from blemish.detection.inspector import Inspector
+from blemish.detection.noise import NoiseField
+from blemish.errors import ArtifactError
+from blemish.verdicts import TRAINED, Calibration, Detector
+
+
+class TrainedDetector(Detector):
+    """A calibrated inspector on PyTorch.
+
+    config: all its settings; inspector: both networks; field: the noise that they are given.
+    """
+
+    def __init__(
+        self,
+        settings: InspectorConfig,
+        weights: Mapping[str, Tensor],
+        calibration: Calibration,
+        facts: Mapping[str, Any] | None = None,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> None:
+        self.config, self.view = settings, settings.data
+        self.calibration = calibration
+        self.facts = dict(facts or {})
+        self.device = hardware.device(device)
+        self.runs_on = str(self.device)
+        self.dtype = hardware.precision(precision, self.device)
+        self.precision = "bf16" if self.dtype == torch.bfloat16 else "fp32"
+        self.inspector = Inspector(settings)
+        self.inspector.load_state_dict(dict(weights))
+        self.inspector.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.field = NoiseField(settings.data.size).to(self.device)
+
+    @classmethod
+    def load(
+        cls, folder: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto"
+    ) -> Self:
+        """Return the detector that `train` saved; see `Detector.load`."""
+        folder = Path(folder)
+        hint = "give the detector folder that `blemish train` wrote"
+        tensors, card = artifacts.load_kind(folder, TRAINED, "an", hint)
+        # Saved before there was a trust: what was learned counted once.
+        tensors.setdefault("trust", torch.ones(()))
+        try:
+            told, facts, settings = card["calibration"], card["facts"], config.parse(card["config"])
+            calibration = Calibration.of(told["scores"], told["false_alarm_rate"])
+            calibrated = told["precision"]
+            chosen = calibrated if precision == "auto" else precision
+            if chosen != calibrated:
+                runtime.logger.warning(
+                    "the threshold was set in %s, scores in %s differ a little", calibrated, chosen
+                )
+            return cls(settings, tensors, calibration, facts, device=device, precision=chosen)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ArtifactError(f"{folder} does not fit its own card: {error}") from error
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the detector to a folder, atomically: weights, settings, calibration and facts."""
+        card = {
+            "kind": TRAINED,
+            "config": self.config.model_dump(mode="json"),
+            "calibration": self.calibration.summary() | {"precision": self.precision},
+            "facts": self.facts,
+        }
+        artifacts.save_artifact(Path(folder), self.inspector.state_dict(), card)
+
+    def look(
+        self, squares: npt.NDArray[np.uint8], *, reconstruct: bool = True
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        """Return maps and reconstructions of squares; see `Detector.look`."""
+        photo = torch.from_numpy(squares).to(self.device)
+        with torch.inference_mode(), hardware.autocast(self.device, self.dtype):
+            logits, picture = self.inspector(photo, self.field(photo))
+        maps = logits.float().sigmoid()[:, 0].cpu().numpy()
+        if not reconstruct:
+            return maps, None
+        return maps, picture.float().permute(0, 2, 3, 1).cpu().numpy()

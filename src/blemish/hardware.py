@@ -1,0 +1,87 @@
+"""Where the networks run: the device and the number format; one place looks for hardware."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+
+from blemish.errors import ConfigError
+
+
+def device(name: str = "auto") -> torch.device:
+    """Return the device to run on: the named one, or the fastest that this machine has.
+
+    Of several processes (torchrun) each gets the graphics card of its LOCAL_RANK. Whichever card it is
+    becomes the current one: accelerate takes that one too.
+
+    Raises:
+        ConfigError: there is no such device, or several processes were told to use one card.
+    """
+    if name != "auto":
+        found = _named_device(name)
+    elif torch.cuda.is_available():
+        found = torch.device("cuda")
+    elif torch.backends.mps.is_available():
+        found = torch.device("mps")
+    else:
+        found = torch.device("cpu")
+    return _own_card(found) if found.type == "cuda" else found
+
+
+def _own_card(found: torch.device) -> torch.device:
+    """Return the graphics card of this process, now the current one."""
+    rank = int(os.environ.get("LOCAL_RANK", "-1"))  # accelerate's word for none, too
+    if rank >= 0:
+        own = torch.device("cuda", rank % torch.cuda.device_count())
+        if found.index not in (None, own.index):
+            raise ConfigError(
+                f"the process of LOCAL_RANK {rank} was told to use {found}, its own card is {own}",
+                hint="leave the device at auto; CUDA_VISIBLE_DEVICES chooses among the cards",
+            )
+        found = own
+    if found.index is not None:
+        torch.cuda.set_device(found)
+    return found
+
+
+def _named_device(name: str) -> torch.device:
+    try:
+        found = torch.device(name)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"there is no device {name!r} on this machine",
+            hint="leave it at auto, or give cpu, cuda, cuda:1 or mps; see `blemish doctor`",
+        ) from error
+    return found
+
+
+def has_fast_bfloat16(where: torch.device) -> bool:
+    """Return whether bfloat16 convolutions are faster than float32 ones on this device.
+
+    True on CUDA with native support and on processors with AMX or AVX512-BF16 instructions.
+    """
+    if where.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if where.type != "cpu":
+        return False
+    has = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    also = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(has() or also())
+
+
+def precision(name: str, where: torch.device) -> torch.dtype:
+    """Return the number format of the networks' arithmetic for `auto`, `bf16` or `fp32`."""
+    if name == "bf16" or (name == "auto" and has_fast_bfloat16(where)):
+        return torch.bfloat16
+    return torch.float32
+
+
+@contextlib.contextmanager
+def autocast(where: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Run the block's convolutions and matrix products in `dtype`; float32 leaves all as it is."""
+    with torch.autocast(where.type, dtype=dtype, enabled=dtype != torch.float32):
+        yield
