@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +47,40 @@ def save_artifact(folder: Path, tensors: Mapping[str, Tensor], card: Mapping[str
 
 def _create(folder: Path, weights: bytes, card: Mapping[str, Any]) -> None:
     """Write both files into a folder that then takes its name."""
+
+    def fill(fresh: Path) -> None:
+        _write(fresh / WEIGHTS, weights)
+        write_json(fresh / CARD, card)
+
+    create_folder(folder, fill)
+
+
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """Write the card of a model whose files are not tensors of ours."""
+    write_json(folder / CARD, {"schema": SCHEMA, **card})
+
+
+def refuse_existing(folder: Path) -> None:
+    """Return where there is nothing of this name.
+
+    Raises:
+        ArtifactError: there is.
+    """
+    if folder.exists():
+        raise ArtifactError(f"{folder} exists", hint="choose another folder, or remove it")
+
+
+def create_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder that appears under its name only when `fill`, given an empty one, has filled it.
+
+    Raises:
+        ArtifactError: there is one of this name.
+    """
+    refuse_existing(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
     try:
-        _write(fresh / WEIGHTS, weights)
-        write_json(fresh / CARD, card)
+        fill(fresh)
         fresh.chmod(0o755)
         os.rename(fresh, folder)
     except BaseException:

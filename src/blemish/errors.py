@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class BlemishError(Exception):
-    """Anything that the user can put right. `hint` says how."""
+    """Anything that the user can put right. `hint`: how; `exit_code`: what the command ends with."""
+
+    exit_code = 2
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -6,272 +6,20 @@ can put right; 130: stopped by the user.
 
 from __future__ import annotations
 
-import argparse
-import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from importlib import import_module
 
-from blemish.errors import BlemishError
-from blemish.version import __version__
+from blemish.cli.parser import parser
+from blemish.errors import BlemishError, DependencyError
 
-
-def duration(text: str) -> float:
-    """Return seconds for a duration such as 90s, 30m or 2h.
-
-    >>> duration("30m")
-    1800.0
-    """
-    scale = {"s": 1, "m": 60, "h": 3600}.get(text[-1:])
-    try:
-        seconds = float(text[:-1]) * (scale or 0)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a duration such as 90s, 30m or 2h, got {text!r}")
-    return seconds
-
-
-def positive(text: str) -> int:
-    """Return a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def share(text: str) -> float:
-    """Return a number between 0 and 1, both excluded."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
-    return value
-
-
-def finite(text: str) -> float:
-    """Return a number that is neither infinite nor undefined."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
-    return value
-
-
-def shots(text: str) -> int | str:
-    """Return `third`, or a whole number of at least 1."""
-    return text if text == "third" else positive(text)
-
-
-def corners(text: str) -> tuple[tuple[float, float], ...]:
-    """Return the corners of a polygon.
-
-    >>> corners("0,0 10,0 10,5")
-    ((0.0, 0.0), (10.0, 0.0), (10.0, 5.0))
-    """
-    try:
-        found = tuple((float(x), float(y)) for x, y in (word.split(",") for word in text.split()))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f'expected "x,y x,y x,y", got {text!r}') from error
-    return found
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of all verbs."""
-    root = argparse.ArgumentParser(
-        prog="blemish", description="Turn good photos into a calibrated visual inspector."
-    )
-    root.add_argument("--version", action="version", version=f"blemish {__version__}")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--debug", action="store_true", help="show tracebacks")
-    common.add_argument("-v", "--verbose", action="count", default=0, help="say more")
-    verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
-
-    def verb(name: str, text: str) -> argparse.ArgumentParser:
-        return verbs.add_parser(name, help=text, description=text, parents=[common])
-
-    demo = verb(
-        "demo",
-        "Draw a toy factory, learn its defects, generate more, train, evaluate: the whole story.",
-    )
-    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder (default: demo)")
-    demo.add_argument(
-        "--budget", type=duration, default=90.0, help="training time a detector (default: 90s)"
-    )
-    _machine(demo)
-
-    check = verb("check", "List every problem of a dataset with its fix.")
-    check.add_argument("data", type=Path, metavar="DATA")
-    _masks(check)
-
-    train = verb("train", "Train an inspector on good photos.")
-    train.add_argument("data", type=Path, metavar="DATA", help="MVTec tree, plain folder or manifest")
-    _masks(train)
-    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
-    train.add_argument("--preset", default="fast", help="paper, base or fast (default: fast)")
-    train.add_argument("--config", type=Path, help="YAML laid over the preset")
-    _sets(train)
-    length = train.add_mutually_exclusive_group()
-    length.add_argument("--budget", type=duration, help="wall-clock time, such as 30m (the default)")
-    length.add_argument("--iterations", type=positive, help="optimiser updates")
-    length.add_argument("--epochs", type=positive, help="passes over the good photos")
-    train.add_argument("--seed", type=int, help="short for --set training.seed=SEED")
-    train.add_argument(
-        "--examples",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="a dataset whose training defects are learned from too, such as `generate` wrote",
-    )
-    train.add_argument("--textures", type=Path, help="folder of textures such as DTD")
-    train.add_argument("--false-alarm-rate", type=share, help="share of good photos to be rejected")
-    train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    train.add_argument(
-        "--track",
-        action="append",
-        default=[],
-        help="tensorboard, mlflow or wandb, beside JSON lines",
-    )
-    _machine(train)
-
-    learn = verb("learn", "Learn to paint defects from a few photos of each type.")
-    learn.add_argument("data", type=Path, metavar="DATA", help="good photos, defects and their masks")
-    learn.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
-    learn.add_argument(
-        "--shots", type=shots, help="photos of each type to learn from, lowest names first, or third"
-    )
-    learn.add_argument("--config", type=Path, help="YAML of settings")
-    _sets(learn)
-    length = learn.add_mutually_exclusive_group()
-    length.add_argument("--budget", type=duration, help="of a network, such as 20m (the default)")
-    length.add_argument("--iterations", type=positive, help="of a network: optimiser updates")
-    learn.add_argument("--seed", type=int, help="short for --set learning.seed=SEED")
-    learn.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    _machine(learn)
-
-    generate = verb("generate", "Paint defects into good photos: a labelled dataset.")
-    generate.add_argument("generator", type=Path, metavar="GENERATOR")
-    generate.add_argument("data", type=Path, metavar="DATA", help="where the good photos are")
-    generate.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new dataset")
-    generate.add_argument("--count", type=positive, default=100, help="pairs of each type (100)")
-    generate.add_argument("--types", nargs="+", help="only these types")
-    generate.add_argument("--processes", type=positive, help="that paint (as many as cores)")
-    generate.add_argument("--masks", type=Path, metavar="MASKS", help="your masks: MASKS/<type>/*.png")
-    generate.add_argument("--formats", nargs="+", default=[], choices=["coco", "yolo"])
-    _sets(generate)
-    _places(generate)
-
-    masks = verb("masks", "Draw masks as the defects' own, to look at, to edit and to paint with.")
-    masks.add_argument("generator", type=Path, metavar="GENERATOR")
-    masks.add_argument("data", type=Path, metavar="DATA", help="where the good photos are")
-    masks.add_argument("--out", type=Path, required=True, metavar="MASKS")
-    masks.add_argument("--count", type=positive, default=20, help="masks of each type (20)")
-    masks.add_argument("--types", nargs="+", help="only these types")
-    masks.add_argument(
-        "--learned", action="store_true", help="from the mask embedding (learning.masks=true)"
-    )
-    _places(masks)
-
-    review = verb("review", "Draw contact sheets of generated pairs with their scores.")
-    review.add_argument("data", type=Path, metavar="DIR", help="what `generate` wrote")
-    review.add_argument("--generator", type=Path, help="shows its real defects beside")
-    review.add_argument("--shown", type=positive, default=24, help="pairs on a sheet (24)")
-
-    again = verb("reproduce-sample", "Make one generated pair again, bit for bit.")
-    again.add_argument("generator", type=Path, metavar="GENERATOR")
-    again.add_argument("data", type=Path, metavar="DIR", help="what `generate` wrote")
-    again.add_argument("sample", metavar="TYPE/INDEX", help="such as crack/12")
-    again.add_argument("--out", type=Path, required=True, metavar="PNG", help="file of the photo")
-    again.add_argument("--masks", type=Path, metavar="MASKS", help="as given to `generate`")
-    _sets(again)
-    _machine(again)
-
-    inspect = verb("inspect", "Print one JSON line a photo.")
-    inspect.add_argument("detector", type=Path, metavar="DETECTOR")
-    inspect.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="files or folders")
-    inspect.add_argument("--overlays", type=Path, metavar="DIR", help="write photo and heat map here")
-    inspect.add_argument("--threshold", type=finite, help="another threshold on the raw score")
-    inspect.add_argument("--false-alarm-rate", type=share, help="another rate of false alarms")
-    inspect.add_argument("--batch", type=positive, default=8)
-    _machine(inspect)
-
-    evaluate = verb("evaluate", "Measure an inspector on test photos; write metrics and report.")
-    evaluate.add_argument("detector", type=Path, metavar="DETECTOR")
-    evaluate.add_argument("data", type=Path, metavar="DATA")
-    _masks(evaluate)
-    evaluate.add_argument("--out", type=Path, help="folder (default: beside the detector)")
-    evaluate.add_argument("--batch", type=positive, default=8)
-    _machine(evaluate)
-
-    reproduce = verb("reproduce", "Run a paper's experiment, the loop, or an ablation; write a report.")
-    reproduce.add_argument(
-        "experiment", choices=["anomalydiffusion", "diffusionad", "loop", "ablation"]
-    )
-    reproduce.add_argument("--data", type=Path, required=True, help="a benchmark's tree, or a product")
-    reproduce.add_argument("--out", type=Path, required=True, metavar="DIR", help="goes on with it")
-    reproduce.add_argument("--scale", default="fast", choices=["fast", "paper"])
-    reproduce.add_argument("--seeds", type=int, nargs="+", default=[0])
-    reproduce.add_argument("--categories", nargs="+", default=[], help="only these products")
-    reproduce.add_argument("--methods", nargs="+", help="sources for localisers, joined by +")
-    reproduce.add_argument("--pairs", type=positive, help="generated of each type, of the scale's")
-    reproduce.add_argument("--budget", type=duration, help="a detector's training time")
-    reproduce.add_argument(
-        "--variant",
-        default="parts",
-        help="of the ablation: parts, tokens, shares, reconstruction, noise, guidance",
-    )
-    reproduce.add_argument(
-        "--generated", action="append", default=[], metavar="NAME=DIR", help="somebody's pairs"
-    )
-    reproduce.add_argument(
-        "--maps", action="append", default=[], metavar="NAME=DIR", help="somebody's score maps"
-    )
-    reproduce.add_argument(
-        "--paper-protocol", action="store_true", help="also choose weights on the test photos"
-    )
-    reproduce.add_argument("--lpips", type=Path, metavar="DIR", help="VGG16's weights, for IC-LPIPS")
-    reproduce.add_argument("--inception", type=Path, metavar="FILE", help="InceptionV3's weights")
-    reproduce.add_argument("--generator-iterations", type=positive, help="where a network learns")
-    reproduce.add_argument(
-        "--generator-set", dest="generator_sets", action="append", default=[], metavar="NAME=VALUE"
-    )
-    _sets(reproduce)
-    reproduce.add_argument(
-        "--device",
-        nargs="+",
-        default=["auto"],
-        help="auto (every graphics card), or one for each process, such as cpu cpu",
-    )
-
-    verb("doctor", "Say what this machine offers, what is installed, and what fits.")
-    return root
-
-
-def _sets(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--set", dest="sets", action="append", default=[], metavar="NAME=VALUE", help="one setting"
-    )
-
-
-def _places(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--seed", type=int, default=0)
-    where = verb.add_mutually_exclusive_group()
-    where.add_argument("--region", type=Path, metavar="PNG", help="white where defects may be")
-    where.add_argument("--polygon", type=corners, help='corners in pixels, "x,y x,y x,y"')
-    _machine(verb)
-
-
-def _masks(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--masks", default="auto", choices=["auto", "none"], help="none: ignore them")
-
-
-def _machine(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    verb.add_argument("--precision", default="auto", choices=["auto", "bf16", "fp32"])
+_ROOMS = {
+    **dict.fromkeys(["inspect"], "inspecting"),
+    **dict.fromkeys(["export", "bench"], "exporting"),
+    **dict.fromkeys(["serve", "watch"], "serving"),
+    **dict.fromkeys(["learn", "generate", "masks", "review", "reproduce-sample"], "generation"),
+    **dict.fromkeys(["reproduce"], "experiments"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -279,22 +27,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser().parse_args(words)
     # Imported here: --help and a mistyped verb need not wait for torch.
-    from blemish.cli import experiments, generation, verbs
     from blemish.runtime import configure_logging, keep_memory, logger
-    from blemish.training import Interrupted
 
     configure_logging(options.verbose)
     keep_memory()
     try:
-        name = options.verb.replace("-", "_")
-        room = next(r for r in (generation, experiments, verbs) if hasattr(r, name))
-        verb = getattr(room, name)
-        code: int = verb(options)
+        code = _run(options.verb, options)
     except BlemishError as error:
         if options.debug:
             raise
         logger.error("error: %s", error)
-        return 130 if isinstance(error, Interrupted) else 2
+        return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -305,6 +48,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         logger.error("error: %s", error)
         return 2
+    return code
+
+
+def _run(verb: str, options: object) -> int:
+    """Run a verb; only the rooms that it needs are imported.
+
+    Raises:
+        DependencyError: it needs more than is installed here.
+    """
+    try:
+        room = import_module(f"blemish.cli.{_ROOMS.get(verb, 'verbs')}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "blemish":
+            raise
+        raise DependencyError(
+            f"`blemish {verb}` needs {error.name}, which is not installed",
+            hint="pip install 'blemish[train]'",
+        ) from error
+    code: int = getattr(room, verb.replace("-", "_"))(options)
     return code
 
 

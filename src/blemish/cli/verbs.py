@@ -6,7 +6,6 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from blemish import config
 from blemish.cli.output import emit
 from blemish.data import Dataset, read_dataset, write_png
 from blemish.data import check as check_dataset
-from blemish.deploy import examine, find_photos, inspect_files, write_overlay
+from blemish.deploy.doctor import examine
 from blemish.detection import planned, updates
 from blemish.detection import train as train_detector
 from blemish.errors import DatasetError
@@ -31,7 +30,6 @@ from blemish.verdicts import Detector
 
 DEFAULT_BUDGET = 1800.0
 DEMO_PAIRS = 40
-_STEM = 40  # letters kept of a long name: with four bytes each they still make a file name
 
 
 def check(options: argparse.Namespace) -> int:
@@ -89,27 +87,6 @@ def _examples(folder: Path) -> tuple[Record, ...]:
             hint="give what `blemish generate` wrote, or put photos of defects into train/<type>/",
         )
     return found
-
-
-def inspect(options: argparse.Namespace) -> int:
-    """Print one JSON line a photo; 2 when a file could not be read."""
-    detector = Detector.load(options.detector, device=options.device, precision=options.precision)
-    if options.false_alarm_rate is not None:
-        detector = detector.with_false_alarm_rate(options.false_alarm_rate)
-    failed = False
-    photos = find_photos(options.photos)
-    for index, finding in enumerate(inspect_files(detector, photos, batch_size=options.batch)):
-        if finding.prediction is not None and options.threshold is not None:
-            other = replace(finding.prediction, threshold=options.threshold)
-            finding = replace(finding, prediction=other)
-        line = finding.line()
-        if options.overlays is not None:
-            name = f"{index:05d}_{finding.path.stem[:_STEM]}"
-            written = write_overlay(options.overlays, finding, name)
-            line["overlay"] = None if written is None else str(written)
-        emit(line)
-        failed |= finding.error is not None
-    return 2 if failed else 0
 
 
 def evaluate(options: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Corner: TypeAlias = tuple[int, int]
@@ -28,6 +27,8 @@ class Part(NamedTuple):
 
 def parts(mask: Mask) -> list[Part]:
     """Return the connected parts of a mask, bool (H, W), row by row; corners connect."""
+    from scipy import ndimage  # here: an edge machine reads photos without it
+
     numbered, _ = ndimage.label(mask, np.ones((3, 3)))
     return [
         Part(box[0].start, box[1].start, numbered[box] == number)

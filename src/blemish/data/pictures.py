@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from blemish.errors import ImageError
 
@@ -67,6 +66,8 @@ def outlined(photo: Photo, mask: npt.NDArray[np.bool_]) -> Photo:
     Raises:
         ImageError: photo and mask differ in size.
     """
+    from scipy import ndimage  # here: an edge machine draws heat maps without it
+
     _check_size(photo, mask)
     inner, line, edge = (ndimage.binary_dilation(mask, iterations=n) for n in (1, 2, 3))
     drawn = photo.copy()

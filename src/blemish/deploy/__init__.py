@@ -1,6 +1,4 @@
-"""The inspector at work: files in, verdicts out; and what this machine can carry."""
+"""The inspector at work: files in, verdicts out; exported models; and what this machine can carry.
 
-from blemish.deploy.doctor import examine
-from blemish.deploy.inspection import Finding, find_photos, inspect_files, write_overlay
-
-__all__ = ["Finding", "examine", "find_photos", "inspect_files", "write_overlay"]
+An edge machine imports `exported` and `inspection` alone, so nothing is imported here.
+"""

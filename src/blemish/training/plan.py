@@ -17,6 +17,8 @@ from blemish.errors import BlemishError
 class Interrupted(BlemishError):
     """The run was asked to stop and has saved its state."""
 
+    exit_code = 130
+
 
 class Task(Protocol):
     """What is trained. Iteration i must see the same data whatever ran before and on how many ranks."""

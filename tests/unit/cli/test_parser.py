@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from blemish.cli import duration, finite, parser, positive, share
+from blemish.cli import parser
+from blemish.cli.arguments import duration, finite, positive, share
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5m", 90)])

@@ -5,7 +5,8 @@ import sys
 
 import torch
 
-from blemish.deploy import doctor, examine
+from blemish.deploy import doctor
+from blemish.deploy.doctor import examine
 
 
 def test_the_facts_are_strict_json():

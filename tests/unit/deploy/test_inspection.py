@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from blemish.data import read_image
-from blemish.deploy import find_photos, inspect_files, write_overlay
+from blemish.deploy.inspection import find_photos, inspect_files, write_overlay
 from blemish.errors import DatasetError
 
 

@@ -1,0 +1,33 @@
+"""The verb that an edge machine runs; it imports no PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from blemish.cli.output import emit
+from blemish.deploy.inspection import find_photos, inspect_files, write_overlay
+from blemish.verdicts import Detector
+
+_STEM = 40  # letters kept of a long name: with four bytes each they still make a file name
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Print one JSON line a photo; 2 when a file could not be read."""
+    detector = Detector.load(options.detector, device=options.device, precision=options.precision)
+    if options.false_alarm_rate is not None:
+        detector = detector.with_false_alarm_rate(options.false_alarm_rate)
+    failed = False
+    photos = find_photos(options.photos)
+    for index, finding in enumerate(inspect_files(detector, photos, batch_size=options.batch)):
+        if finding.prediction is not None and options.threshold is not None:
+            other = replace(finding.prediction, threshold=options.threshold)
+            finding = replace(finding, prediction=other)
+        line = finding.line()
+        if options.overlays is not None:
+            name = f"{index:05d}_{finding.path.stem[:_STEM]}"
+            written = write_overlay(options.overlays, finding, name)
+            line["overlay"] = None if written is None else str(written)
+        emit(line)
+        failed |= finding.error is not None
+    return 2 if failed else 0

@@ -1,0 +1,139 @@
+"""A trained detector to a folder that runs without PyTorch, checked against it on real photos."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from blemish import artifacts
+from blemish.data import Dataset, cut_tile, letterbox, read_image
+from blemish.deploy.exported import GRAPH, Engine, ExportedDetector, Precision
+from blemish.deploy.graph import write_onnx
+from blemish.deploy.parity import Parity, Tolerance, compare
+from blemish.deploy.quantising import SHOWN, quantise
+from blemish.detection import TrainedDetector
+from blemish.errors import ConfigError, DatasetError
+from blemish.records import Record
+from blemish.runtime import file_sha256, logger
+from blemish.verdicts import EXPORTED, tiles
+from blemish.verdicts.detector import Squares
+
+TOLERANCES: dict[Precision, Tolerance] = {
+    "f32": Tolerance(map=1e-4, score=1e-3),
+    "bf16": Tolerance(map=0.02, score=0.05),
+    "int8": Tolerance(map=0.05, score=0.15),
+}
+"""What each number format may cost; measured in docs/lab.md."""
+
+_COMPARED = 32
+
+
+def export(
+    detector: Path,
+    dataset: Dataset,
+    out: Path,
+    engine: Engine,
+    precision: Precision = "f32",
+    tolerance: Tolerance | None = None,
+) -> Parity:
+    """Write an exported detector to a new folder and return how far it is from the trained one.
+
+    The graph, and a card with the threshold, the settings that concern photos, and the parity. It is
+    compared in the trained one's own number format (f32: in float32) on photos of the dataset: some of
+    each kind of its test split for f32 and bf16, all for int8, whose figures go into the card; good
+    training photos where there is no test. Only good training photos choose the ranges of int8.
+
+    Raises:
+        ArtifactError: the folder exists, or the two differ by more than the tolerance.
+        ConfigError: the engine has no such precision, or the detector cannot be exported.
+        DatasetError: there is no photo to compare on.
+        DependencyError: an exporter or engine is not installed.
+    """
+    if engine == "onnx" and precision == "bf16":
+        raise ConfigError(
+            "ONNX Runtime has no bfloat16 convolutions on processors",
+            hint="--to openvino --precision bf16, or --precision int8",
+        )
+    artifacts.refuse_existing(out)
+    exact = TrainedDetector.load(detector, device="cpu", precision="fp32")
+    with tempfile.TemporaryDirectory(prefix="blemish-export-") as name:
+        work = Path(name)
+        write_onnx(exact, work / "float.onnx")
+        form = work / "form"
+        form.mkdir()
+        if precision == "int8":
+            quantise(work / "float.onnx", form, engine, _good_squares(exact, dataset.train))
+        elif engine == "openvino":
+            import openvino
+
+            model = openvino.Core().read_model(str(work / "float.onnx"))
+            openvino.save_model(model, str(form / GRAPH[engine]), compress_to_fp16=False)
+        else:
+            shutil.copy(work / "float.onnx", form / GRAPH[engine])
+        card = {
+            "kind": EXPORTED,
+            "engine": engine,
+            "precision": precision,
+            "view": {
+                "size": exact.view.size,
+                "framing": exact.view.framing,
+                "overlap": exact.view.overlap,
+            },
+            "calibration": exact.calibration.summary(),
+            "facts": exact.facts,
+            "exported_from": artifacts.read_card(detector)["weights_sha256"],
+            "files": {file.name: file_sha256(file) for file in sorted(form.iterdir())},
+        }
+        artifacts.write_card(form, card)
+        reference = exact if precision == "f32" else TrainedDetector.load(detector, device="cpu")
+        records = compared(dataset, None if precision == "int8" else _COMPARED)
+        logger.info("comparing on %d photos", len(records))
+        parity = compare(reference, ExportedDetector.load(form, device="cpu"), records)
+        allowed = tolerance or TOLERANCES[precision]
+        parity.check(allowed)
+        told = {"tolerance": {"map": allowed.map, "score": allowed.score}, **parity.summary()}
+        artifacts.write_card(form, card | {"parity": told})
+        artifacts.create_folder(out, lambda fresh: _move(form, fresh))
+    return parity
+
+
+def compared(dataset: Dataset, most: int | None) -> list[Record]:
+    """Return the photos to compare on: of the test split as many of each label as there is room for.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    photos = dataset.test or dataset.train
+    if not photos:
+        raise DatasetError(
+            f"{dataset.root} has no photo", hint="give the photos that it was trained on"
+        )
+    if most is None or len(photos) <= most:
+        return list(photos)
+    order = sorted(range(len(photos)), key=lambda n: (_rank(photos, n), n))
+    return [photos[n] for n in sorted(order[:most])]
+
+
+def _rank(photos: Sequence[Record], number: int) -> int:
+    """Return how many photos of the same label come before."""
+    return sum(photo.label == photos[number].label for photo in photos[:number])
+
+
+def _good_squares(detector: TrainedDetector, photos: Sequence[Record]) -> Iterator[Squares]:
+    """Yield squares of good training photos as the networks see them, spread evenly."""
+    for place in np.linspace(0, len(photos) - 1, min(SHOWN, len(photos))).round().astype(int):
+        image = read_image(photos[place].image)
+        if detector.view.framing == "letterbox":
+            yield letterbox(image, detector.view.size)[0]
+        else:
+            windows = tiles(image.shape[0], image.shape[1], detector.view)
+            yield cut_tile(image, windows[len(windows) // 2], detector.view.size)
+
+
+def _move(source: Path, target: Path) -> None:
+    for file in source.iterdir():
+        shutil.move(file, target / file.name)

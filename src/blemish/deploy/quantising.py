@@ -1,0 +1,72 @@
+"""Eight-bit graphs by NNCF: convolutions in whole numbers, every distance between features in float."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blemish.deploy.exported import GRAPH, Engine
+from blemish.deploy.graph import SCOPES
+from blemish.errors import DependencyError
+from blemish.verdicts.detector import Squares
+
+_CONVOLUTIONS = {"Conv", "Convolution", "GroupConvolution"}
+_WITHOUT_BIAS = "/WithoutBiases"  # what OpenVINO adds to the name where it takes the bias apart
+
+SHOWN = 128
+"""Good squares that set the ranges."""
+
+
+def quantise(source: Path, folder: Path, engine: Engine, squares: Iterable[Squares]) -> None:
+    """Write a graph with eight-bit convolutions into the folder, from a float ONNX file.
+
+    What is measured stays in float: the photo's features, whose distances tell a defect, and all that
+    is done with them. The networks that learned, which are most of the work, go to eight bits. squares:
+    good ones, uint8 (S, S, 3).
+
+    Raises:
+        DependencyError: NNCF is not installed.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # or it tells its makers of its use
+    try:
+        import nncf
+        import onnx
+    except ModuleNotFoundError as error:
+        raise DependencyError(
+            f"{error.name} is not installed", hint="pip install 'blemish[export]'"
+        ) from error
+    graph = onnx.load(str(source))
+    exact = {node.name for node in graph.graph.node if _measures(node)}
+    model, kinds = graph, {node.op_type for node in graph.graph.node}
+    if engine == "openvino":
+        import openvino
+
+        model = openvino.Core().read_model(str(source))
+        kinds = {op.get_type_name() for op in model.get_ops()} - {"Constant", "Parameter"}
+        names = [op.get_friendly_name() for op in model.get_ops()]
+        exact = {name for name in names if name.removesuffix(_WITHOUT_BIAS) in exact}
+    found = nncf.quantize(
+        model,
+        nncf.Dataset(list(_inputs(squares))),
+        subset_size=SHOWN,
+        ignored_scope=nncf.IgnoredScope(names=sorted(exact), types=sorted(kinds - _CONVOLUTIONS)),
+    )
+    if engine == "openvino":
+        openvino.save_model(found, str(folder / GRAPH[engine]), compress_to_fp16=False)
+    else:
+        onnx.save(found, str(folder / GRAPH[engine]))
+
+
+def _measures(node: Any) -> bool:
+    """Return whether a convolution belongs to the encoder that looks at the photo."""
+    scopes = [p.value for p in node.metadata_props if p.key == SCOPES]
+    return node.op_type == "Conv" and any("inspector.encoder" in scope for scope in scopes)
+
+
+def _inputs(squares: Iterable[Squares]) -> Iterator[dict[str, Any]]:
+    for square in squares:
+        yield {"photo": square[None], "valid": np.ones((1, *square.shape[:2]), np.bool_)}
