@@ -161,6 +161,35 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--budget", type=duration, default=10.0, help="for each figure (default: 10s)")
     _machine(bench)
 
+    serve = verb("serve", "Inspect over HTTP, with a page to paint and review defects.")
+    serve.add_argument("detector", type=Path, metavar="DETECTOR")
+    serve.add_argument("--generator", type=Path, metavar="GENERATOR", help="to paint defects with")
+    serve.add_argument("--data", type=Path, help="a dataset: its good photos are painted on")
+    serve.add_argument(
+        "--pairs", type=Path, metavar="DIR", help="generated pairs to review, or a new one"
+    )
+    serve.add_argument("--reports", type=Path, metavar="DIR", help="report pages to show")
+    serve.add_argument("--host", default="127.0.0.1", help="address (default: this machine only)")
+    serve.add_argument("--port", type=positive, default=8000)
+    serve.add_argument("--key-file", type=Path, help="holds what clients send as X-API-Key")
+    serve.add_argument("--no-key", action="store_true", help="let other machines in without a key")
+    serve.add_argument("--queue", type=positive, help="photos that may wait (default: 64)")
+    serve.add_argument("--batch", type=positive, help="photos at a time (default: 8)")
+    serve.add_argument("--max-bytes", type=positive, help="of a request (default: 32,000,000)")
+    serve.add_argument("--max-pixels", type=positive, help="of a photo (default: 25,000,000)")
+    serve.add_argument("--timeout", type=duration, help="to send and to answer (default: 30s)")
+    _machine(serve)
+
+    watch = verb("watch", "Inspect the photos that arrive in a folder.")
+    watch.add_argument("detector", type=Path, metavar="DETECTOR")
+    watch.add_argument("folder", type=Path, metavar="FOLDER")
+    watch.add_argument("--out", type=Path, required=True, metavar="DIR", help="findings and heat maps")
+    watch.add_argument("--every", type=duration, default=1.0, help="look this often (default: 1s)")
+    watch.add_argument("--once", action="store_true", help="inspect what is there, then end")
+    watch.add_argument("--no-overlays", action="store_true", help="write no heat maps")
+    watch.add_argument("--false-alarm-rate", type=share, help="another rate of false alarms")
+    _machine(watch)
+
     reproduce = verb("reproduce", "Run a paper's experiment, the loop, or an ablation; write a report.")
     reproduce.add_argument(
         "experiment", choices=["anomalydiffusion", "diffusionad", "loop", "ablation"]

@@ -21,6 +21,8 @@ from blemish.data.framing import (
 from blemish.data.images import (
     IMAGE_EXTENSIONS,
     MAX_PIXELS,
+    decode_image,
+    decode_mask,
     encode_png,
     read_image,
     read_mask,
@@ -43,6 +45,8 @@ __all__ = [
     "blend_tiles",
     "check",
     "cut_tile",
+    "decode_image",
+    "decode_mask",
     "encode_png",
     "first_third",
     "frame",

@@ -6,7 +6,7 @@ import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,27 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     return _decode(path, _rgb)
 
 
+def decode_image(content: bytes, name: str, most: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+    """Return a photo that is in memory, as `read_image` returns one of a file.
+
+    name: what errors call it; most: pixels that are decoded at all. One thread at a time.
+
+    Raises:
+        ImageError: it is empty, truncated, not a photo, or larger.
+    """
+    return _decode_memory(content, name, _rgb, most)
+
+
+def decode_mask(content: bytes, name: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return a mask that is in memory, as `read_mask` returns one of a file.
+
+    Raises:
+        ImageError: it cannot be decoded, or it is not of the wanted shape (H, W).
+    """
+    mask = _decode_memory(content, name, _any_above_zero, shape[0] * shape[1])
+    return _of_shape(mask, name, shape)
+
+
 def read_mask(path: Path, shape: tuple[int, int] | None = None) -> npt.NDArray[np.bool_]:
     """Return the mask as bool (H, W), True = defect, turned upright as its EXIF orientation says.
 
@@ -57,9 +78,13 @@ def read_mask(path: Path, shape: tuple[int, int] | None = None) -> npt.NDArray[n
         ImageError: the file cannot be read, or it is not of the wanted shape.
     """
     mask = _decode(path, _any_above_zero)
-    if shape is not None and mask.shape != tuple(shape):
+    return mask if shape is None else _of_shape(mask, str(path), shape)
+
+
+def _of_shape(mask: npt.NDArray[np.bool_], name: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    if mask.shape != tuple(shape):
         raise ImageError(
-            f"{path} is {mask.shape[1]}x{mask.shape[0]} (width x height): "
+            f"{name} is {mask.shape[1]}x{mask.shape[0]} (width x height): "
             f"expected {shape[1]}x{shape[0]}, the size of its photo",
             hint="draw the mask on the photo as it is now, without cropping or resizing either",
         )
@@ -88,37 +113,55 @@ def write_png(path: Path, array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) 
         file.write(content)
 
 
+def _decode_memory(
+    content: bytes, name: str, convert: Callable[[Image.Image], npt.NDArray[Any]], most: int
+) -> npt.NDArray[Any]:
+    if not content:
+        raise ImageError(f"{name} is empty (0 bytes)", hint="send it again")
+    return _decode_open(io.BytesIO(content), name, convert, most)
+
+
 def _decode(path: Path, convert: Callable[[Image.Image], npt.NDArray[Any]]) -> npt.NDArray[Any]:
     try:
         _refuse_what_is_no_file(path)
+        file = path.open("rb")
+    except PermissionError as error:
+        raise ImageError(
+            f"{path} may not be read", hint="ask its owner for the right to read it, or leave it out"
+        ) from error
+    with file:
+        return _decode_open(file, str(path), convert, MAX_PIXELS)
+
+
+def _decode_open(
+    file: IO[bytes], name: str, convert: Callable[[Image.Image], npt.NDArray[Any]], most: int
+) -> npt.NDArray[Any]:
+    try:
         # Pillow warns about odd headers and large sizes; what matters of these is judged below.
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_FORMATS) as image:
-                _refuse_huge(path, image.width * image.height)
+                if image.width * image.height > most:
+                    raise _too_large(name, most)
                 image.load()
                 array = convert(image)
                 orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         return np.ascontiguousarray(_upright(array, orientation))
     except ImageError as error:
-        if str(path) in str(error):
+        if name in str(error):
             raise
-        raise ImageError(f"{path} {error.args[0]}", hint=error.hint) from None
+        raise ImageError(f"{name} {error.args[0]}", hint=error.hint) from None
     except Image.DecompressionBombError as error:
-        raise _too_large(path) from error
+        raise _too_large(name, most) from error
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{path} is not a photo in a known format: expected one of {', '.join(_FORMATS)}",
+            f"{name} is not a photo in a known format: expected one of {', '.join(_FORMATS)}",
             hint="open it in an image viewer and save it as PNG, or remove it",
-        ) from error
-    except PermissionError as error:
-        raise ImageError(
-            f"{path} may not be read", hint="ask its owner for the right to read it, or leave it out"
         ) from error
     except Exception as error:
         # Damaged files make Pillow's decoders raise nearly any exception there is.
         raise ImageError(
-            f"{path} cannot be decoded ({error or type(error).__name__}): "
+            f"{name} cannot be decoded ({error or type(error).__name__}): "
             "it is truncated, damaged, or of a kind that is not supported",
             hint="copy it again from where it came, save it as PNG, or remove it",
         ) from error
@@ -133,14 +176,9 @@ def _refuse_what_is_no_file(path: Path) -> None:
         raise ImageError(f"{path} is empty (0 bytes)", hint="copy it again, or remove it")
 
 
-def _refuse_huge(path: Path, pixels: int) -> None:
-    if pixels > MAX_PIXELS:
-        raise _too_large(path)
-
-
-def _too_large(path: Path) -> ImageError:
+def _too_large(name: str, most: int) -> ImageError:
     return ImageError(
-        f"{path} claims more than {MAX_PIXELS // 1_000_000} million pixels",
+        f"{name} claims more than {most / 1e6:g} million pixels",
         hint="cut it into smaller photos, or remove it if it should not be that large",
     )
 

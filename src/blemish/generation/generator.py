@@ -16,49 +16,38 @@ from accelerate import PartialState
 from blemish.config import merged, validated
 from blemish.data import read_image
 from blemish.errors import ConfigError, DatasetError, ImageError
-from blemish.generation.crops import Painting, paste, window_around
+from blemish.generation.crops import Painting
+from blemish.generation.drawing import Attempt, Drawing, Name
 from blemish.generation.goods import Goods, product_in
 from blemish.generation.manifest import Entry, Run
 from blemish.generation.output import Crew, Made, include_good, write_pairs
 from blemish.generation.placement import (
-    Placed,
     Region,
-    allowed,
     named_region,
-    place,
     region_digest,
-    region_name,
 )
 from blemish.generation.quality import Verdict, first_accepted
 from blemish.generation.repertoire import Repertoire
-from blemish.generation.warps import Jitter
 from blemish.generation.workers import one_thread, workers
 from blemish.generator_config import GeneratorConfig
-from blemish.randomness import numpy_generator, stream_seed
 from blemish.records import Record
 
 if TYPE_CHECKING:
-    from blemish.config import Turn
-    from blemish.generation.exemplars import Exemplar
     from blemish.generation.masks import Template
     from blemish.generation.painter import Painter
     from blemish.synthesis import ProductKind
     from blemish.synthesis.arrays import Image, Mask
 
-Name = tuple[int, int, int]
-"""What decides all that is drawn for a painting beside its type: seed, index, number of the attempt."""
 
+class Judged(NamedTuple):
+    """A painting with what the gate says of it. exemplars: SHA-256 of the photos it is made of."""
 
-class _Attempt(NamedTuple):
-    """A pair that is yet to be judged, and how it was made."""
-
-    photo: Image
-    source: Path
     painting: Painting
-    parameters: dict[str, Any]
+    verdict: Verdict
+    exemplars: tuple[str, ...]
 
 
-class Generator:
+class Generator(Drawing):
     """Paints defects of the types that it has learned.
 
     >>> Generator.load("runs/tiles/generator").paint("photo.jpg", "crack").image  # doctest: +SKIP
@@ -162,18 +151,38 @@ class Generator:
             ConfigError: the type was not learned.
             ImageError: the photo cannot be read, or the mask is empty or of another size.
         """
+        return self.paint_judged(photo, label, mask, seed=seed).painting
+
+    def paint_judged(
+        self,
+        photo: str | os.PathLike[str] | Image,
+        label: str,
+        mask: Mask | None = None,
+        *,
+        seed: int = 0,
+    ) -> Judged:
+        """Return what `paint` does, with the gate's verdict and the real defects that it is made of."""
         image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
-        template = self._template(label, name := (seed, 0, 0))
+        template = self.template(label, name := (seed, 0, 0))
+        painting = self._by_hand(image, label, mask, template, name)
+        scores = self.repertoire.judge(label).scores(image, *painting)
+        verdict = self.repertoire.gate(label).verdict(scores)
+        return Judged(painting, verdict, tuple(self.made_of(label, template, name)))
+
+    def _by_hand(
+        self, image: Image, label: str, mask: Mask | None, template: Template, name: Name
+    ) -> Painting:
+        """Return one painting where somebody asked for it, or at a place like the real ones'."""
         if mask is None:
-            placed = self._placed(label, template, product_in(image, self.kind), None, name)
-            return self._painted(image, placed.mask, label, template, name, placed.change.turn)
+            placed = self.placed(label, template, product_in(image, self.kind), None, name)
+            return self.painted(image, placed.mask, label, template, name, placed.change.turn)
         if mask.shape != image.shape[:2] or mask.dtype != np.bool_ or not mask.any():
             raise ImageError(
                 f"expected a bool mask {image.shape[:2]} with a part to paint, got {mask.dtype} "
                 f"{mask.shape} with {int((mask > 0).sum())} pixels",
                 hint="draw the mask on the photo itself, and give mask > 0",
             )
-        return self._painted(image, mask, label, template, name, None)
+        return self.painted(image, mask, label, template, name, None)
 
     def generate(
         self,
@@ -224,13 +233,13 @@ class Generator:
         """Return pair `index` of a type: the first that passes the gate, or the best of all."""
         judge, gate = self.repertoire.judge(label), self.repertoire.gate(label)
 
-        def attempt(number: int) -> _Attempt:
+        def attempt(number: int) -> Attempt:
             name = (seed, index, number)
-            n = self._photo(goods, label, name)
+            n = self.photo(goods, label, name)
             photo, source, product = goods.photo(n), goods.records[n].image, goods.product(n)
-            return self._attempt(photo, source, product, region, label, name)
+            return self.attempt(photo, source, product, region, label, name)
 
-        def verdict(one: _Attempt) -> Verdict:
+        def verdict(one: Attempt) -> Verdict:
             return gate.verdict(judge.scores(one.photo, *one.painting))
 
         with one_thread():
@@ -263,88 +272,4 @@ class Generator:
         source = entry.good_photo(root)
         photo, name = read_image(source), (entry.run.seed, entry.index, entry.parameters["attempt"])
         product = product_in(photo, self.kind)
-        return self._attempt(photo, source, product, region, entry.label, name).painting
-
-    def place(self, goods: Goods, label: str, name: Name, region: Region | None) -> Placed:
-        """Return a mask of a type on one of the good photos."""
-        photo, template = self._photo(goods, label, name), self._template(label, name)
-        within = allowed(region, goods.photo(photo))
-        return self._placed(label, template, goods.product(photo), within, name)
-
-    def _attempt(
-        self,
-        photo: Image,
-        source: Path,
-        product: Mask,
-        region: Region | None,
-        label: str,
-        name: Name,
-    ) -> _Attempt:
-        """Return one painting on a photo."""
-        template = self._template(label, name)
-        placed = self._placed(label, template, product, allowed(region, photo), name)
-        painting = self._painted(photo, placed.mask, label, template, name, placed.change.turn)
-        facts = placed.summary() | {"attempt": name[2]}
-        patches = self.config.painting.painter == "patches"
-        some = self._sources(label, template, name) if patches else None
-        facts["exemplars"] = self.repertoire.made_of(label, template, some)
-        if region is not None:
-            facts["region"] = region_name(region)
-        return _Attempt(photo, source, painting, facts)
-
-    def _photo(self, goods: Goods, label: str, name: Name) -> int:
-        """Return the good photo to paint on: one that is lit as the first source is."""
-        template = self._template(label, name)
-        first = self._sources(label, template, name)[0]
-        return goods.like(first, template, self.config.painting.lookalikes, _rng("photo", label, name))
-
-    def _placed(
-        self, label: str, template: Template, product: Mask, region: Mask | None, name: Name
-    ) -> Placed:
-        masks = self.config.masks
-        jitter = Jitter(
-            rotation=masks.rotation,
-            scale=(masks.scale_low, masks.scale_high),
-            bend=masks.bend,
-            turns=self.repertoire.turns,
-        )
-        known, largest = self.repertoire.habits(label)
-        return place(template, product, known, largest, jitter, _rng("place", label, name), region)
-
-    def _painted(
-        self,
-        photo: Image,
-        mask: Mask,
-        label: str,
-        template: Template,
-        name: Name,
-        turn: Turn | None,
-    ) -> Painting:
-        """Return the photo with the mask filled, by way of a square at its own resolution."""
-        window = window_around(mask, self.painter.size)
-        with one_thread():
-            made = self.painter.fill(
-                window.cut(photo),
-                window.cut_mask(mask),
-                label,
-                self._sources(label, template, name),
-                window.scale,
-                stream_seed(name[0], "painting", label, *name[1:]),
-                turn,
-            )
-        return paste(photo, made, mask, window, self.config.painting.feather)
-
-    def _template(self, label: str, name: Name) -> Template:
-        """Return which mask of the type's is used."""
-        templates = self.repertoire.templates[self.repertoire.known(label)]
-        return templates[int(_rng("template", label, name).integers(len(templates)))]
-
-    def _sources(self, label: str, template: Template, name: Name) -> list[Exemplar]:
-        """Return the real defects whose patches paint."""
-        how = self.config.painting
-        rng = _rng("sources", label, name)
-        return self.repertoire.sources(label, template, how.sources, how.loyalty, rng)
-
-
-def _rng(what: str, label: str, name: Name) -> np.random.Generator:
-    return numpy_generator(name[0], what, label, *name[1:])
+        return self.attempt(photo, source, product, region, entry.label, name).painting

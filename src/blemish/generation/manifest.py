@@ -38,7 +38,8 @@ class Entry:
     image, mask: relative to the folder. index: within its type; the pair is a pure function of
     (run, label, index). source: the good photo that was painted on. parameters: how the mask was made
     and placed, and of which real defects: `exemplars`, the SHA-256 of their photos. scores, accepted,
-    reasons: of the gate. attempts: pairs that were made for this index; refused: why those before it
+    reasons: of the gate. reviewed: a person has decided, and `accepted` is their word. attempts: pairs
+    that were made for this index; refused: why those before it
     were not taken.
     """
 
@@ -55,6 +56,7 @@ class Entry:
     scores: Mapping[str, float | None] = field(default_factory=dict)
     accepted: bool = True
     reasons: tuple[str, ...] = ()
+    reviewed: bool = False
     attempts: int = 1
     refused: tuple[tuple[str, ...], ...] = ()
 

@@ -1,0 +1,90 @@
+"""Verbs that go on until they are stopped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from blemish.errors import ConfigError, DependencyError
+from blemish.verdicts import Detector
+
+KEY = "BLEMISH_API_KEY"
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve until a signal comes.
+
+    Raises:
+        ConfigError: other machines could come in without a key.
+        DependencyError: the web framework is not installed.
+    """
+    try:
+        from blemish.deploy.service.running import run
+        from blemish.deploy.service.settings import ServiceSettings
+        from blemish.deploy.service.workbench import Workbench
+    except ModuleNotFoundError as error:
+        raise DependencyError(
+            f"`blemish serve` needs {error.name}, which is not installed",
+            hint="pip install 'blemish[train,serve]'",
+        ) from error
+    from blemish.data import read_dataset
+    from blemish.generation import Generator
+
+    limits = {
+        name: value
+        for name in ("queue", "batch", "max_bytes", "max_pixels", "timeout")
+        if (value := getattr(options, name)) is not None
+    }
+    settings = ServiceSettings(host=options.host, port=options.port, key=_key(options), **limits)
+    if not settings.local and settings.key is None and not options.no_key:
+        raise ConfigError(
+            f"at {settings.host} other machines can reach the service, and there is no key",
+            hint=f"give --key-file or {KEY}, or say --no-key",
+        )
+    generator = options.generator
+    bench = Workbench(
+        Detector.load(options.detector, device=options.device, precision=options.precision),
+        settings,
+        name=options.detector.resolve().name,
+        generator=None if generator is None else Generator.load(generator, device=options.device),
+        generator_name="" if generator is None else generator.resolve().name,
+        dataset=None if options.data is None else read_dataset(options.data),
+        pairs=options.pairs,
+        reports=options.reports,
+    )
+    return run(bench)
+
+
+def _key(options: argparse.Namespace) -> str | None:
+    """Return the key that clients must send.
+
+    Raises:
+        ConfigError: its file is empty or cannot be read.
+    """
+    file: Path | None = options.key_file
+    if file is None:
+        return os.environ.get(KEY) or None
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file} cannot be read: {error}", hint="give a file with one word"
+        ) from error
+    if not key:
+        raise ConfigError(f"{file} is empty", hint="write the key into it")
+    return key
+
+
+def watch(options: argparse.Namespace) -> int:
+    """Inspect what arrives until a signal comes, and print one JSON line a photo."""
+    from blemish.cli.output import emit
+    from blemish.deploy.watching import Watch
+
+    detector = Detector.load(options.detector, device=options.device, precision=options.precision)
+    if options.false_alarm_rate is not None:
+        detector = detector.with_false_alarm_rate(options.false_alarm_rate)
+    with Watch(detector, options.folder, options.out, overlays=not options.no_overlays) as work:
+        for line in work.lines(every=options.every, once=options.once):
+            emit(line)
+    return 0

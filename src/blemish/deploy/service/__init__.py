@@ -1,0 +1,1 @@
+"""`blemish serve`: inspection, generation and the studio over HTTP."""
