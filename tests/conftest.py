@@ -25,6 +25,7 @@ from blemish.synthesis import draw_defect, draw_good
 from blemish.training import Plan
 from commands import blemish  # noqa: F401
 from generator_fixtures import dataset, generator, network, nuts, small_backbone, trained  # noqa: F401
+from service_fixtures import serve  # noqa: F401
 
 SIZE = 64
 TINY: dict[str, Any] = {

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blemish.deploy.service.measures import Measures
 from blemish.deploy.service.problems import Problem, answer, busy
 from blemish.deploy.service.settings import LOOPBACK, ServiceSettings
 
-OPEN = ("/api/v1/health", "/api/v1/ready")
-"""Probes need no key."""
+COOKIE = "blemish_key"
+OPEN = ("/api/v1/health", "/api/v1/ready", "/api/v1/session")
+"""Probes need no key, nor does the way in."""
 
 _READING = ("GET", "HEAD", "OPTIONS")
 _METHODS = (*_READING, "POST", "PATCH", "DELETE", "PUT")
@@ -76,24 +78,20 @@ class Guard:
             Problem: it may not.
         """
         headers = Headers(scope=scope)
-        host = urlsplit(f"//{headers.get('host', '')}")
-        try:
-            name = host.hostname
-        except ValueError:
-            name = None
+        host = _split(f"//{headers.get('host', '')}")
+        name = None if host is None else host.hostname
         # A name of the outside that leads here is how a web page reaches a service behind a browser.
         if self.settings.local and name not in LOOPBACK:
             raise Problem(421, f"{name} is not served here", "use http://127.0.0.1")
         origin = headers.get("origin")
         if writing and (
             headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
-            or (origin is not None and urlsplit(origin).netloc != headers.get("host"))
+            or (origin is not None and not _is_at(origin, headers.get("host")))
         ):
             raise Problem(403, "a page of another site may not write here")
-        if self.settings.key is not None and scope["path"] not in OPEN and _needs_key(scope["path"]):
-            given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), self.settings.key.encode()):
-                raise Problem(401, "the key is missing or wrong", "send it as X-API-Key")
+        key = self.settings.key
+        if key is not None and _needs_key(scope["path"]) and not is_key(_given(headers), key):
+            raise Problem(401, "the key is missing or wrong", "send it as X-API-Key")
         if writing and self.stopping:
             raise busy("the service is stopping", 5, 503)
         if writing and self.admitted > self.settings.queue:
@@ -138,9 +136,35 @@ def _too_much(settings: ServiceSettings) -> Problem:
     return Problem(413, f"the request is larger than {most}", "send fewer or smaller photos")
 
 
+def is_key(given: str, key: str) -> bool:
+    """Return whether a word is the key, in a time that does not tell how much of it is right."""
+    return hmac.compare_digest(given.encode(), key.encode())
+
+
+def _given(headers: Headers) -> str:
+    """Return the key that a program sends in a header, or a browser in its cookie."""
+    bearer = headers.get("authorization", "").removeprefix("Bearer ")
+    cookies = cookie_parser(headers.get("cookie", ""))
+    return headers.get("x-api-key") or bearer or unquote(cookies.get(COOKIE, ""))
+
+
 def _needs_key(path: str) -> bool:
     """Return whether a path holds anything worth a key: the page itself does not."""
-    return path.startswith("/api/") or path == "/metrics"
+    return path not in OPEN and (path.startswith("/api/") or path == "/metrics")
+
+
+def _split(address: str) -> SplitResult | None:
+    """Return an address in parts, None where it is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None
+
+
+def _is_at(origin: str, host: str | None) -> bool:
+    """Return whether a page came from this host."""
+    parts = _split(origin)
+    return parts is not None and parts.netloc == host
 
 
 def _number(text: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 from fastapi import APIRouter, Path, Query, Request
@@ -13,7 +14,7 @@ from starlette.responses import Response
 
 from blemish.data import read_sample
 from blemish.data.pictures import overlay
-from blemish.deploy.service.guard import Guard
+from blemish.deploy.service.guard import COOKIE, Guard, is_key
 from blemish.deploy.service.jobs import MOST
 from blemish.deploy.service.pictures import data_url, png
 from blemish.deploy.service.problems import Problem, busy
@@ -51,6 +52,14 @@ class Order(BaseModel):
     seed: Seed = 0
 
 
+class Entry(BaseModel):
+    """What a browser sends to come in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: Annotated[str, Field(max_length=1000)]
+
+
 def router(bench: Workbench, guard: Guard) -> APIRouter:
     """Return the routes of a workbench."""
     found = APIRouter(prefix="/api/v1", responses=ERRORS)
@@ -72,6 +81,15 @@ def _add_probes(found: APIRouter, guard: Guard) -> None:
         if guard.stopping:
             raise busy("the service is stopping", 5, 503)
         return {"status": "ready"}
+
+    @found.post("/session", status_code=204, response_class=Response)
+    async def session(entry: Entry) -> Response:
+        """Let a browser in: the key goes into a cookie that only this service gets."""
+        if guard.settings.key is None or not is_key(entry.key, guard.settings.key):
+            raise Problem(401, "the key is wrong")
+        found = Response(status_code=204)
+        found.set_cookie(COOKIE, quote(entry.key, safe=""), httponly=True, samesite="strict")
+        return found
 
 
 def _add_inspection(found: APIRouter, bench: Workbench) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -41,6 +40,7 @@ BODY = {
 }
 
 _NAME = 200
+_HINT = f"send each photo as a file field named {FIELD}"
 _decoder = ThreadPoolExecutor(1, "decoder")  # decoding sets the process-wide warning filters
 
 
@@ -70,32 +70,18 @@ async def read_uploads(request: Request, settings: ServiceSettings) -> list[Uplo
         form = await parser.parse()
     except MultiPartException as error:
         raise Problem(400, error.message, _HINT) from error
-    async with _closing(form.getlist(FIELD)) as parts:
+    try:
+        parts = [part for part in form.getlist(FIELD) if isinstance(part, UploadFile)]
         if not parts:
             raise Problem(400, f"the request holds no file named {FIELD}", _HINT)
         contents = [(_shown(part.filename, n), await part.read()) for n, part in enumerate(parts)]
+    finally:
+        await form.close()
     loop = asyncio.get_running_loop()
     return [
         await loop.run_in_executor(_decoder, _decoded, name, content, settings.max_pixels)
         for name, content in contents
     ]
-
-
-_HINT = f"send each photo as a file field named {FIELD}"
-
-
-class _closing:  # noqa: N801 - a block, not a thing
-    """The files among a form's values; closed at the end of the block."""
-
-    def __init__(self, values: Sequence[object]) -> None:
-        self.parts = [value for value in values if isinstance(value, UploadFile)]
-
-    async def __aenter__(self) -> list[UploadFile]:
-        return self.parts
-
-    async def __aexit__(self, *_: object) -> None:
-        for part in self.parts:
-            await part.close()
 
 
 def _shown(name: str | None, number: int) -> str:

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blemish.errors import ImageError
+from service_fixtures import API, nut, picture, png, sent
+
+
+def test_a_photo_gets_the_verdict_that_the_detector_gives(serve, detector):
+    client = serve()
+    (found,) = client.post(f"{API}/inspect", files=sent(png())).json()["results"]
+    expected = detector.predict(nut())
+    assert found["score"] == pytest.approx(expected.score, abs=1e-5)
+    assert (found["name"], found["width"], found["height"]) == ("photo.png", 64, 64)
+    assert (found["threshold"], found["anomalous"]) == (expected.threshold, expected.anomalous)
+    assert found["map"] is found["reconstruction"] is None
+
+
+def decoded(url: str) -> np.ndarray:
+    import base64
+
+    return picture(base64.b64decode(url.partition("base64,")[2]))
+
+
+def test_maps_and_normal_looks_come_as_pictures_of_the_photos_size(serve, detector):
+    client, photo = serve(), np.array(Image.fromarray(nut()).resize((90, 50)))
+    address = f"{API}/inspect?map=heat&reconstruction=true"
+    (found,) = client.post(address, files=sent(png(photo))).json()["results"]
+    expected = detector.predict(photo)
+    np.testing.assert_allclose(decoded(found["map"]), expected.map * 255, atol=1)
+    difference = decoded(found["reconstruction"]).astype(int) - expected.reconstruction
+    assert np.abs(difference).max() <= 1
+    (overlaid,) = client.post(f"{API}/inspect?map=overlay", files=sent(png(photo))).json()["results"]
+    assert decoded(overlaid["map"]).shape == (50, 90, 3)
+
+
+def test_many_photos_are_answered_in_their_order_and_a_bad_one_keeps_its_place(serve, detector):
+    client = serve(batch=2)
+    photos = [nut(seed) for seed in range(4)]
+    contents = [png(photos[0]), b"no photo", *map(png, photos[1:])]
+    results = client.post(f"{API}/inspect", files=sent(*contents)).json()["results"]
+    assert "not a photo" in results.pop(1)["error"]
+    for photo, found in zip(photos, results, strict=True):
+        assert found["score"] == pytest.approx(detector.predict(photo).score, abs=1e-5)
+
+
+def test_requests_that_come_together_share_batches_and_get_their_own_answers(serve, detector):
+    client = serve(queue=32)
+    photos = [nut(seed) for seed in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        found = list(
+            pool.map(lambda p: client.post(f"{API}/inspect", files=sent(png(p))).json(), photos)
+        )
+    for photo, answer in zip(photos, found, strict=True):
+        (result,) = answer["results"]
+        assert result["score"] == pytest.approx(detector.predict(photo).score, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("query", "name"), [("threshold=-1", "threshold"), ("false_alarm_rate=0.5", "false_alarm_rate")]
+)
+def test_another_threshold_is_for_that_answer_alone(serve, detector, query, name):
+    client = serve()
+    (found,) = client.post(f"{API}/inspect?{query}", files=sent(png())).json()["results"]
+    wanted = -1 if name == "threshold" else detector.with_false_alarm_rate(0.5).threshold
+    assert found["threshold"] == wanted
+    assert client.get(f"{API}/models").json()["detector"]["threshold"] == detector.threshold
+
+
+def animated() -> bytes:
+    file = io.BytesIO()
+    frames = [Image.fromarray(nut(seed)) for seed in range(2)]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    return file.getvalue()
+
+
+def cmyk() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(nut()).convert("CMYK").save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [animated(), cmyk(), png(nut()[:1, :1]), png(np.zeros((20, 20_000, 3), np.uint8))],
+    ids=["animated", "cmyk", "one pixel", "a strip"],
+)
+def test_odd_photos_are_photos(serve, content):
+    answer = serve().post(f"{API}/inspect", files=sent(content))
+    assert answer.status_code == 200
+    assert 0 <= answer.json()["results"][0]["score"] <= 1
+
+
+def bomb(side: int = 60_000) -> bytes:
+    """A small file that claims to be a very large photo."""
+    content = bytearray(png())
+    content[16:24] = side.to_bytes(4, "big") * 2
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no photo", png()[:40], png()[:-30], bomb(), b"%!PS-Adobe-3.0 EPSF\n", b"\0" * 1000],
+    ids=["empty", "text", "header", "truncated", "bomb", "postscript", "zeros"],
+)
+def test_what_is_no_photo_is_the_clients_error(serve, content):
+    answer = serve().post(f"{API}/inspect", files=sent(content))
+    assert answer.status_code == 400
+    assert set(answer.json()) == {"error", "hint"}
+
+
+def test_a_photo_with_more_pixels_than_allowed_is_refused_before_it_is_decoded(serve):
+    answer = serve(max_pixels=1000).post(f"{API}/inspect", files=sent(png()))
+    assert answer.status_code == 400
+    assert "more than 0.001 million pixels" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "C:\\x.png", "größe 写真.png", "a" * 3000, "\r\nX: y"]
+)
+def test_a_name_is_only_ever_shown(serve, name):
+    answer = serve().post(f"{API}/inspect", files=sent(png(), name=name))
+    assert answer.status_code == 200
+    assert len(answer.json()["results"][0]["name"]) <= 200
+
+
+def test_requests_without_photos_say_what_was_expected(serve):
+    client = serve(max_photos=2)
+    assert client.post(f"{API}/inspect", json={}).status_code == 415
+    nothing = client.post(f"{API}/inspect", files=[("other", ("a", b"x"))])
+    assert (nothing.status_code, "photos" in nothing.json()["error"]) == (400, True)
+    assert client.post(f"{API}/inspect", files=sent(png(), png(), png())).status_code == 400
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    damaged = client.post(f"{API}/inspect", content=b"--y\r\nnonsense", headers=kind)
+    assert damaged.status_code == 400
+    unbounded = {"content-type": "multipart/form-data"}
+    assert client.post(f"{API}/inspect", content=b"", headers=unbounded).status_code == 400
+
+
+class Blocked:
+    """A detector that looks only when it is let."""
+
+    def __init__(self, inner) -> None:
+        self.inner, self.open, self.taken = inner, threading.Event(), threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def predict_many(self, photos, **how):
+        self.taken.set()
+        assert self.open.wait(20)
+        yield from self.inner.predict_many(photos, **how)
+
+
+def test_when_too_much_waits_the_next_is_told_to_come_back(serve, detector):
+    blocked = Blocked(detector)
+    client = serve(detector=blocked, queue=3, batch=1)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(client.post, f"{API}/inspect", files=sent(png()))
+        assert blocked.taken.wait(20)
+        three = pool.submit(client.post, f"{API}/inspect", files=sent(png(), png(), png()))
+        while client.bench.inspection.waiting < 3:
+            pass
+        refused = client.post(f"{API}/inspect", files=sent(png()))
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) >= 1
+        assert client.get(f"{API}/ready").status_code == 200
+        blocked.open.set()
+        assert first.result().status_code == 200
+        assert len(three.result().json()["results"]) == 3
+    assert client.post(f"{API}/inspect", files=sent(png())).status_code == 200
+
+
+def test_pixels_that_wait_are_bounded_too(serve, detector):
+    blocked = Blocked(detector)
+    client = serve(detector=blocked, max_pixels=64 * 64, batch=1)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(client.post, f"{API}/inspect", files=sent(png()))
+        assert blocked.taken.wait(20)
+        eight = pool.submit(client.post, f"{API}/inspect", files=sent(*[png()] * 8))
+        while client.bench.inspection.waiting < 8:
+            pass
+        assert client.post(f"{API}/inspect", files=sent(png())).status_code == 429
+        blocked.open.set()
+        assert {first.result().status_code, eight.result().status_code} == {200}
+
+
+def test_an_answer_that_takes_too_long_is_given_up_and_its_photo_passed_over(serve, detector):
+    blocked = Blocked(detector)
+    client = serve(detector=blocked, timeout=0.5, batch=1)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(client.post, f"{API}/inspect", files=sent(png()))
+        assert blocked.taken.wait(20)
+        late = client.post(f"{API}/inspect", files=sent(png()))
+        assert (late.status_code, first.result().status_code) == (503, 503)
+        assert "retry-after" in late.headers
+        blocked.open.set()
+    while client.bench.inspection.waiting:
+        pass
+    assert client.post(f"{API}/inspect", files=sent(png())).status_code == 200
+
+
+class Failing(Blocked):
+    """A detector that fails once."""
+
+    failed = False
+
+    def predict_many(self, photos, **how):
+        if not self.failed:
+            self.failed = True
+            raise ImageError("no", hint="later")
+        yield from self.inner.predict_many(photos, **how)
+
+
+def test_a_failure_is_that_requests_own_and_the_next_is_served(serve, detector):
+    client = serve(detector=Failing(detector))
+    assert client.post(f"{API}/inspect", files=sent(png())).status_code == 400
+    assert client.post(f"{API}/inspect", files=sent(png())).status_code == 200
+
+
+def test_models_tell_what_a_client_needs_to_know(serve, detector):
+    told = serve().get(f"{API}/models").json()
+    assert told["detector"]["good_scores"] == list(detector.calibration.scores)
+    assert told["generator"]["types"] == ["rust", "scratch"]
+    assert all(told["studio"].values())
+    bare = serve(bare=True).get(f"{API}/models").json()
+    assert bare["generator"] is None
+    assert not any(bare["studio"].values())
+
+
+def test_figures_are_counted_by_route_and_never_by_what_clients_make_up(serve):
+    client = serve()
+    client.post(f"{API}/inspect", files=sent(png(), png()))
+    client.get("/nonsense/of/mine")
+    page = client.get("/metrics").text
+    assert 'blemish_requests_total{method="POST",route="/api/v1/inspect",status="200"} 1.0' in page
+    assert 'route="none",status="404"} 1.0' in page
+    assert "nonsense" not in page
+    photos = [line for line in page.splitlines() if line.startswith("blemish_photos_total")]
+    assert sum(float(line.split()[-1]) for line in photos) == 2
