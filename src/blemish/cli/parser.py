@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from blemish.cli.arguments import corners, duration, finite, positive, share, shots
+from blemish.cli.arguments import corners, duration, finite, port, positive, share, shots
 from blemish.version import __version__
 
 
@@ -170,7 +170,7 @@ def parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--reports", type=Path, metavar="DIR", help="report pages to show")
     serve.add_argument("--host", default="127.0.0.1", help="address (default: this machine only)")
-    serve.add_argument("--port", type=positive, default=8000)
+    serve.add_argument("--port", type=port, default=8000, help="0: any that is free")
     serve.add_argument("--key-file", type=Path, help="holds what clients send as X-API-Key")
     serve.add_argument("--no-key", action="store_true", help="let other machines in without a key")
     serve.add_argument("--queue", type=positive, help="photos that may wait (default: 64)")

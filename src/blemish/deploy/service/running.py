@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from types import FrameType
 
 import uvicorn
@@ -25,11 +27,10 @@ class _Server(uvicorn.Server):
         self._guard = guard
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Refuse new work, finish the old; a second signal ends it all."""
-        if self.should_exit:
-            self.force_exit = True
-        self._guard.stopping = True
-        super().handle_exit(sig, frame)
+        """Refuse new work and finish the old, which is a success; a second signal ends it all."""
+        del sig, frame  # not passed on: uvicorn would die of it once all is done
+        self.force_exit = self.should_exit
+        self.should_exit = self._guard.stopping = True
 
 
 def run(bench: Workbench) -> int:
@@ -38,27 +39,38 @@ def run(bench: Workbench) -> int:
     Raises:
         ConfigError: the address cannot be used.
     """
-    settings, guard = bench.settings, create_app(bench)
+    settings = bench.settings
+    try:
+        listening = _listening(settings.host, settings.port)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}",
+            hint="another program may have the port: choose another with --port",
+        ) from error
+    guard = create_app(bench)
     config = uvicorn.Config(
         guard,
-        host=settings.host,
-        port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="on",
         timeout_keep_alive=_KEEP_ALIVE,
-        backlog=_BACKLOG,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    server = _Server(config, guard)
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-    logger.info("open http://%s:%d", shown, settings.port)
-    try:
-        server.run()
-    except SystemExit as error:
-        raise ConfigError(
-            f"cannot listen on {settings.host}:{settings.port}",
-            hint="another program may have the port: choose another with --port",
-        ) from error
+    logger.info("open http://%s:%d", shown, listening.getsockname()[1])
+    _Server(config, guard).run(sockets=[listening])
     return 0
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket that takes connections; port 0 takes any that is free."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    found = socket.socket(family, kind, protocol)
+    if os.name == "posix":  # elsewhere it would let two programs share a port
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind(address)
+    found.listen(_BACKLOG)  # so that whoever reads the address can come
+    return found
