@@ -45,7 +45,7 @@ class LocaliserSettings:
     width: int = 32
     size: int = 256
     batch: int = 8
-    iterations: int = 300
+    iterations: int = 1200
     lr: float = 1e-3
     decay: float = 0.5
     light: float = 0.3

@@ -31,6 +31,7 @@ def create_app(bench: Workbench) -> Guard:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,  # its pages load from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
     )
     problems.register(app)
     inner: ASGIApp = app
