@@ -117,7 +117,22 @@ def demo(options: argparse.Namespace) -> int:
     story = options.out / "story.html"
     write_story(story, chapters)
     logger.info("open %s", story.resolve())
+    logger.info("paint and review: %s", _studio(options.out, root.name))
     return 0
+
+
+def _studio(out: Path, product: str) -> str:
+    """Return the command that opens the studio on one of the demo's products."""
+    run = out / "runs" / product
+    words = [
+        "blemish",
+        "serve",
+        run / "with" / "detector",
+        "--generator",
+        run / "generator" / "generator",
+    ]
+    words += ["--data", out / "factory" / product, "--pairs", run / "generated", "--reports", out]
+    return shlex.join(map(str, words))
 
 
 def _generated(dataset: Dataset, run: Path, device: str) -> tuple[Record, ...]:

@@ -19,7 +19,16 @@ from blemish.presets import PRESETS
 from blemish.version import __version__
 
 _PACKAGES = ("torch", "accelerate", "numpy", "pillow", "pydantic", "safetensors")
-_OPTIONAL = ("tensorboard", "mlflow-skinny", "wandb")
+_OPTIONAL = (
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "fastapi",
+    "transformers",
+    "tensorboard",
+    "mlflow-skinny",
+    "wandb",
+)
 _BYTES_PER_WEIGHT = 4 * 6  # the weight, its gradient, two Adam moments, two averages
 
 
