@@ -16,7 +16,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, Response
 
-from blemish.data import natural_key, read_image, read_mask
+from blemish.data import encode_png, natural_key, read_image, read_mask
 from blemish.data.pictures import thumbnail
 from blemish.deploy.service.pictures import data_url, png, sent_mask
 from blemish.deploy.service.problems import Problem
@@ -106,8 +106,8 @@ def _photo_of(photos: Mapping[str, Record], name: str) -> Record:
 
 def _add_photos(found: APIRouter, bench: Workbench, photos: Mapping[str, Record]) -> None:
     @lru_cache(512)
-    def small(name: str) -> Response:
-        return png(thumbnail(read_image(_photo_of(photos, name).image), _THUMBNAIL))
+    def small(name: str) -> bytes:
+        return encode_png(thumbnail(read_image(_photo_of(photos, name).image), _THUMBNAIL))
 
     @found.get("/photos")
     def list_photos(offset: Offset = 0, limit: Limit = 60) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _add_photos(found: APIRouter, bench: Workbench, photos: Mapping[str, Record]
     @found.get("/photos/{name}/thumbnail", response_class=Response)
     def photo_thumbnail(name: Identity) -> Response:
         """A good photo, small."""
-        return small(name)
+        return Response(small(name), media_type="image/png")
 
 
 def _add_painting(found: APIRouter, bench: Workbench, photos: Mapping[str, Record]) -> None:
