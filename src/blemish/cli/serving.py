@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from blemish.errors import ConfigError, DependencyError
+from blemish.runtime import logger
 from blemish.verdicts import Detector
 
 KEY = "BLEMISH_API_KEY"
@@ -77,7 +78,7 @@ def _key(options: argparse.Namespace) -> str | None:
 
 
 def watch(options: argparse.Namespace) -> int:
-    """Inspect what arrives until a signal comes, and print one JSON line a photo."""
+    """Inspect what arrives until a signal comes, and print each finding that has been written."""
     from blemish.cli.output import emit
     from blemish.deploy.watching import Watch
 
@@ -85,6 +86,7 @@ def watch(options: argparse.Namespace) -> int:
     if options.false_alarm_rate is not None:
         detector = detector.with_false_alarm_rate(options.false_alarm_rate)
     with Watch(detector, options.folder, options.out, overlays=not options.no_overlays) as work:
+        logger.info("watching %s; findings are in %s", options.folder, options.out)
         for line in work.lines(every=options.every, once=options.once):
             emit(line)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,13 +67,27 @@ def _photos_at(path: Path) -> list[Path]:
         if not path.exists():
             raise DatasetError(f"{path} does not exist", hint="check the name")
         return [path]
-    inside = []
-    for place, folders, names in os.walk(path, onerror=_say_what_is_missed):
-        folders[:] = [n for n in folders if not n.startswith(".") and n != "ground_truth"]
-        inside += [photo for name in folders + names if is_photo(photo := Path(place, name))]
+    inside = list(photos_below(path, _say_what_is_missed))
     if not inside:
         raise DatasetError(f"{path} holds no photo", hint="give a folder of photos")
     return sorted(inside, key=lambda p: natural_key(str(p)))
+
+
+def photos_below(
+    folder: Path, miss: Callable[[OSError], None], without: Path | None = None
+) -> Iterator[Path]:
+    """Yield what has a photo's name at any depth, but for what is hidden or a mask, in no order.
+
+    miss: is told of each folder that cannot be looked into; without: a folder that is left out.
+    """
+    for place, folders, names in os.walk(folder, onerror=miss):
+        here = Path(place)
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and name != "ground_truth" and here / name != without
+        ]
+        yield from filter(is_photo, (here / name for name in folders + names))
 
 
 def _say_what_is_missed(error: OSError) -> None:

@@ -2,79 +2,85 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import hashlib
 import os
 import signal
-import threading
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from blemish.data.listing import is_photo, natural_key
-from blemish.deploy.inspection import Finding, inspect_files, write_overlay
-from blemish.errors import ArtifactError, DatasetError, ImageError
-from blemish.runtime import file_sha256, logger
+from blemish.data.images import decode_image
+from blemish.data.listing import natural_key
+from blemish.deploy.inspection import Finding, photos_below, write_overlay
+from blemish.deploy.journal import Journal, Look
+from blemish.errors import DatasetError, ImageError
+from blemish.runtime import logger
 from blemish.verdicts import Detector
 
-FINDINGS = "findings.jsonl"
 OVERLAYS = "overlays"
-_LOCK = ".lock"
-_STEM = 40
-_PATIENCE = 5
-"""Looks at a file that cannot be read before that is its finding: it may be still arriving."""
+_STEM = 40  # letters kept of a long name: with four bytes each they still make a file name
+_MARK = 16  # hex digits of a photo's hash: enough to tell all photos apart
+_PATIENCE = 5.0
+"""Seconds that a file looks the same before it is said that it cannot be read: it may be arriving."""
+_COARSE = 2.0
+"""Seconds between two dates of a file system that counts in whole ones; FAT's are the longest."""
+_LARGEST = 1 << 30
+"""Bytes of a file that is read at all: more than any photo that is decoded has."""
+_NAP = 0.1
 
 
-class _Seen(NamedTuple):
-    """How a file looked: while it arrives, that changes."""
+class _Arrival(NamedTuple):
+    """A file that has no finding yet, and since when (monotonic seconds) it has looked like this."""
 
-    size: int
-    changed: int
+    look: Look
+    since: float
 
-    @classmethod
-    def of(cls, path: Path) -> _Seen:
-        told = path.stat()
-        return cls(told.st_size, told.st_mtime_ns)
+    def settled(self, now: float) -> bool:
+        """Whether it may be read: seen twice, and another content would have another date by now."""
+        coarse = self.look.written % 1_000_000_000 == 0
+        return now - self.since >= _COARSE if coarse else now > self.since
 
 
 class Watch:
     """A folder under watch. What was found is in `findings.jsonl`, which is also the memory.
 
     A photo is its name below the folder together with its content: a file that is overwritten with
-    another picture is a new photo, a copy that only has a newer date is not. Its heat map is written
-    first, its line last: with the line on the disk it is done. So a kill loses nothing and repeats
-    nothing in the findings. A file is read when two looks have found it unchanged.
+    another picture is a new photo, one that only has a newer date is not. It is read once, and what is
+    hashed is what is inspected. Its heat map, named by that hash, is written first, its line last:
+    with the line on the disk it is done. So a kill loses nothing and repeats nothing.
+
+    What is no photo gets a line with an error. So does a file that may not be read, and it is tried
+    again at each look.
     """
 
     def __init__(self, detector: Detector, folder: Path, out: Path, *, overlays: bool = True) -> None:
         """`out`: of this watch alone.
 
         Raises:
-            DatasetError: the folder is not there, or `out` is the folder itself.
+            DatasetError: the folder is not there, or it lies in `out`.
             ArtifactError: another watch writes into `out`, or its findings are damaged.
         """
         if not folder.is_dir():
             raise DatasetError(f"{folder} is no folder", hint="make it, or check the name")
-        if out.resolve() == folder.resolve():
-            raise DatasetError(f"{out} is the folder that is watched", hint="choose another --out")
+        if folder.resolve().is_relative_to(out.resolve()):
+            raise DatasetError(
+                f"{folder}, which is watched, lies in {out}, which is written",
+                hint="choose another --out; it may lie in the watched folder",
+            )
         self.detector, self.folder, self.out, self.overlays = detector, folder, out, overlays
-        self._stop = threading.Event()
-        self._before: dict[Path, _Seen] = {}
-        self._failures: dict[Path, int] = {}
-        out.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(out / _LOCK)
-        try:
-            self._done, self._known, self._count = self._remembered()
-            self._journal = (out / FINDINGS).open("a", encoding="utf-8")
-        except BaseException:
-            self._lock.close()
-            raise
+        self._stopping = False
+        self._handlers: dict[signal.Signals, Any] = {}
+        self._arriving: dict[str, _Arrival] = {}
+        self._missed: dict[str, str] = {}
+        self._journal = Journal(out)
 
     def __enter__(self) -> Self:
-        """Let SIGTERM and SIGINT end the watch after the photo at hand."""
-        self._handlers = {s: signal.signal(s, self._asked) for s in (signal.SIGTERM, signal.SIGINT)}
+        """Let SIGTERM and SIGINT end the watch after the photo at hand; the second ends it at once."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._handlers[number] = signal.signal(number, self._asked)
         return self
 
     def __exit__(
@@ -84,139 +90,117 @@ class Watch:
         trace: TracebackType | None,
     ) -> None:
         """Close the findings and let another watch in."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        self._give_signals_back()
         self._journal.close()
-        self._lock.close()
 
     def lines(self, *, every: float = 1.0, once: bool = False) -> Iterator[dict[str, Any]]:
         """Yield a finding ready for JSON, when it is on the disk, for each photo that arrives.
 
-        every: seconds between two looks at the folder; once: end when nothing is left to do.
+        every: seconds between two looks at the folder; once: end when all that is there has one.
         """
-        while not self._stop.is_set():
-            settled, arriving = self._look()
-            for path, seen in settled:
-                if self._stop.is_set():
+        while not self._stopping:
+            now = self._look()
+            for name, arrival in self._arriving.items():
+                if self._stopping:
                     return
-                line = self._inspected(path, seen)
-                arriving |= path in self._failures
-                if line is not None:
+                if arrival.settled(now) and (line := self._inspected(name, arrival)) is not None:
                     yield line
-            if once and not arriving:
+            if once and all(self._journal.tells(name, a.look) for name, a in self._arriving.items()):
                 return
-            self._stop.wait(every)
+            self._rest(every)
 
-    def _look(self) -> tuple[list[tuple[Path, _Seen]], bool]:
-        """Return the files to inspect now, in natural order, and whether others are arriving."""
-        now: dict[Path, _Seen] = {}
-        for place, folders, names in os.walk(self.folder):
-            inside = Path(place)
-            folders[:] = [
-                name
-                for name in folders
-                if not name.startswith(".") and (inside / name).resolve() != self.out.resolve()
-            ]
-            for name in names:
-                if is_photo(path := inside / name):
-                    with contextlib.suppress(OSError):  # gone again
-                        now[path] = _Seen.of(path)
-        waiting = {
-            path: seen for path, seen in now.items() if self._known.get(self._name(path)) != seen
-        }
-        settled = [(path, seen) for path, seen in waiting.items() if self._before.get(path) == seen]
-        self._before = waiting
-        self._failures = {path: n for path, n in self._failures.items() if path in waiting}
-        settled.sort(key=lambda one: natural_key(str(one[0])))
-        return settled, len(settled) < len(waiting)
+    def _look(self) -> float:
+        """Note the files that have no finding, in natural order; return when, monotonic seconds."""
+        root = self.folder.resolve()
+        found: dict[str, Look] = {}
+        missed: dict[str, str] = {}
 
-    def _inspected(self, path: Path, seen: _Seen) -> dict[str, Any] | None:
-        """Return the finding on a file, None where there is none yet, or none any more."""
-        name = self._name(path)
+        def miss(error: OSError) -> None:
+            missed[str(error.filename)] = error.strerror or str(error)
+
+        for path in photos_below(root, miss, without=self.out.resolve()):
+            try:
+                told = path.stat()
+            except FileNotFoundError:  # gone again, or a link to nothing
+                continue
+            except OSError as error:
+                miss(error)
+                continue
+            name, look = path.relative_to(root).as_posix(), Look.of(told)
+            if stat.S_ISREG(told.st_mode) and not self._journal.has(name, look):
+                found[name] = look
+        for place in missed.keys() - self._missed.keys():
+            logger.warning("%s is passed over for now: %s", place, missed[place])
+        self._missed = missed
+        now, before = time.monotonic(), self._arriving
+        self._arriving = {}
+        for name in sorted(found, key=natural_key):
+            arrival = before.get(name)
+            if arrival is None or arrival.look != found[name]:
+                arrival = _Arrival(found[name], now)
+            self._arriving[name] = arrival
+        return now
+
+    def _inspected(self, name: str, arrival: _Arrival) -> dict[str, Any] | None:
+        """Return the finding on a file, None where there is none yet, or nothing new."""
+        path, look, digest = self.folder / name, arrival.look, None
         try:
-            digest = file_sha256(path)
-            if (name, digest) in self._done:
-                self._known[name] = seen
+            content = _content(path, look)
+            if content is None:
                 return None
-            finding = next(inspect_files(self.detector, [path], batch_size=1))
-            if _Seen.of(path) != seen:  # it went on arriving
+            digest = hashlib.sha256(content).hexdigest()
+            if self._journal.has_met(name, digest, look):
                 return None
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            digest = ""
-            hint = "check who may read it"
-            finding = Finding(path, error=ImageError(f"{path} cannot be read: {error}", hint=hint))
-        if finding.error is not None and self._failures.get(path, 0) < _PATIENCE:
-            self._failures[path] = self._failures.get(path, 0) + 1
-            return None
-        self._failures.pop(path, None)
+            image = decode_image(content, str(path))
+            (prediction,) = self.detector.predict_many([image], reconstruct=False)
+            finding = Finding(path, image, prediction)
+        except ImageError as error:
+            if time.monotonic() - arrival.since < _PATIENCE or self._journal.tells(name, look):
+                return None
+            finding = Finding(path, error=error)
         line = {**finding.line(), "image": name, "sha256": digest, "time": round(time.time(), 3)}
         if self.overlays:
-            picture = f"{self._count:06d}_{path.stem[:_STEM]}"
+            picture = f"{path.stem[:_STEM]}_{str(digest)[:_MARK]}"
             written = write_overlay(self.out / OVERLAYS, finding, picture)
-            line["overlay"] = None if written is None else f"{OVERLAYS}/{picture}.png"
-        line["seen"] = list(seen)
-        self._journal.write(json.dumps(line) + "\n")
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
-        self._done.add((name, digest))
-        self._known[name] = seen
-        self._count += 1
-        return line
+            line["overlay"] = written and f"{OVERLAYS}/{written.name}"
+        return self._journal.add(line, look)
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.folder).as_posix()
-
-    def _remembered(self) -> tuple[set[tuple[str, str]], dict[str, _Seen], int]:
-        """Return what the findings tell of earlier watches: photos done, their looks, their number.
-
-        A last line without its end is what a killed watch leaves: it is cut off.
-        """
-        path = self.out / FINDINGS
-        content = path.read_bytes() if path.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            logger.warning("%s ended in the middle of a line, which is dropped", path)
-            os.truncate(path, len(whole))
-        done, known = set(), {}
-        lines = whole.splitlines()
-        for number, line in enumerate(lines, 1):
-            try:
-                told = json.loads(line)
-                done.add((told["image"], told["sha256"]))
-                known[told["image"]] = _Seen(*told["seen"])
-            except (ValueError, TypeError, KeyError) as error:
-                raise ArtifactError(
-                    f"{path} line {number} is not what `blemish watch` writes",
-                    hint="choose another --out, or repair the line",
-                ) from error
-        return done, known, len(lines)
+    def _rest(self, seconds: float) -> None:
+        """Sleep in naps: a signal ends no sleep, and its handler could block on an event it sets."""
+        end = time.monotonic() + seconds
+        while not self._stopping and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _NAP))
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        self._stop.set()
+        self._stopping = True
+        self._give_signals_back()
+
+    def _give_signals_back(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
 
-def _locked(path: Path) -> IO[bytes]:
-    """Return the open lock file; the system lets go of it when this process ends, however that comes.
+def _content(path: Path, look: Look) -> bytes | None:
+    """Return a file's bytes; None where it is gone, or no longer looks as it did.
+
+    An open file is asked, before and after: a file server's answer about a name may be an old one.
 
     Raises:
-        ArtifactError: another process holds it.
+        ImageError: it cannot be read, or is larger than any photo.
     """
-    file = path.open("ab")
+    if look.size > _LARGEST:
+        raise ImageError(f"{path} is larger than any photo: {look.size} bytes", hint="remove it")
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with path.open("rb") as file:
+            before = Look.of(os.fstat(file.fileno()))
+            content = file.read()
+            after = Look.of(os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return None
     except OSError as error:
-        file.close()
-        raise ArtifactError(
-            f"another watch writes into {path.parent}", hint="stop it, or choose another --out"
+        raise ImageError(
+            f"{path} cannot be read: {error.strerror or error}",
+            hint="check who may read it; it is tried again",
         ) from error
-    return file
+    return content if before == after == look else None

@@ -9,7 +9,6 @@ import torch
 from blemish.deploy import doctor
 from blemish.deploy.doctor import examine
 
-
 MODULES = {"mlflow-skinny": "mlflow"}
 
 
