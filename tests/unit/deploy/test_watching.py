@@ -353,7 +353,7 @@ def test_a_photo_that_was_inspected_is_not_again_after_it_could_not_be_read(
 def test_a_folder_that_goes_and_comes_back_is_said_once_and_repeats_nothing(
     detector, folder, out, clock, caplog, restored_logger
 ):
-    restored_logger.propagate = True
+    restored_logger.handlers[:], restored_logger.propagate = [], True
     away = folder.with_name("away")
     (folder / "a.png").write_bytes(photo())
     clock.at(5, lambda: folder.rename(away))
