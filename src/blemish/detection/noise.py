@@ -44,12 +44,10 @@ class NoiseField(nn.Module):
 
     def forward(self, photo: Tensor) -> Tensor:
         """Return the noise of photos, uint8 (B, S, S, 3): float32 (B, 2, 3, S, S), fine and anchor."""
-        corner = self.corners(photo).long()
         ahead = torch.arange(self.size, device=photo.device)
-        scales = []
-        for scale in (0, 1):
-            rows = corner[:, 2 * scale, None] + ahead
-            columns = corner[:, 2 * scale + 1, None] + ahead
-            places = rows[:, :, None] * self.side + columns[:, None, :]
-            scales.append(self.field[scale].flatten(1)[:, places])
-        return torch.stack(scales).permute(2, 0, 1, 3, 4)
+        windows = [
+            self.field[scale].index_select(1, top + ahead).index_select(2, left + ahead)
+            for corner in self.corners(photo).long()
+            for scale, (top, left) in enumerate(corner.view(2, 2))
+        ]
+        return torch.stack(windows).view(len(photo), 2, 3, self.size, self.size)
