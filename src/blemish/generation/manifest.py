@@ -125,12 +125,7 @@ def read_manifest(root: Path) -> Manifest:
     path = root / MANIFEST
     entries: dict[tuple[str, int], Entry] = {}
     others: list[str] = []
-    if not path.is_file():
-        return Manifest(entries)
-    *lines, rest = path.read_text(encoding="utf-8").split("\n")
-    if rest:
-        logger.debug("%s ends in the middle of a line, which is dropped", path)
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(whole_lines(path), 1):
         try:
             facts = json.loads(line)
             if facts.get("synthetic") and "index" in facts:
@@ -144,6 +139,27 @@ def read_manifest(root: Path) -> Manifest:
                 hint="delete the line: the pair will be made again",
             ) from error
     return Manifest(entries, tuple(others))
+
+
+def whole_lines(path: Path) -> list[str]:
+    """Return the lines of a manifest; none where there is no file.
+
+    A last line without its end is what a killed run leaves: it is dropped.
+    """
+    if not path.is_file():
+        return []
+    *lines, rest = path.read_text(encoding="utf-8").split("\n")
+    if rest:
+        logger.debug("%s ends in the middle of a line, which is dropped", path)
+    return lines
+
+
+def files_of(root: Path, record: Record) -> dict[str, Any]:
+    """Return what a line tells of a pair's files: where below the folder they lie, their SHA-256."""
+    assert record.mask is not None  # noqa: S101 - a defect was written with its mask
+    files = {"image": record.image, "mask": record.mask}
+    places = {what: file.relative_to(root).as_posix() for what, file in files.items()}
+    return places | {f"{what}_sha256": file_sha256(file) for what, file in files.items()}
 
 
 def append_entry(root: Path, entry: Entry) -> None:

@@ -14,7 +14,7 @@ from blemish.data.layouts import MANIFEST
 from blemish.data.pictures import captioned, contact_sheet, outlined
 from blemish.errors import DatasetError
 from blemish.generation.crops import Window, window_around
-from blemish.generation.manifest import Entry, Manifest, Run, append_entry, read_manifest
+from blemish.generation.manifest import Entry, Manifest, Run, append_entry, files_of, read_manifest
 from blemish.generation.quality import Verdict
 from blemish.generation.workers import produced
 from blemish.records import GOOD, Record
@@ -169,16 +169,12 @@ def _outlined(window: Window, photo: Image, mask: Mask) -> Image:
 
 def _write(root: Path, label: str, index: int, made: Made, run: Run) -> Entry:
     record = write_sample(root, label, f"{index:06d}", made.image, made.mask, synthetic=True)
-    assert record.mask is not None  # noqa: S101 - a defect was written with its mask
     return Entry(
-        image=record.image.relative_to(root).as_posix(),
-        mask=record.mask.relative_to(root).as_posix(),
+        **files_of(root, record),
         label=label,
         index=index,
         run=run,
         source=made.source.as_posix(),
-        image_sha256=file_sha256(record.image),
-        mask_sha256=file_sha256(record.mask),
         source_sha256=file_sha256(made.source),
         parameters=made.parameters,
         scores=made.verdict.scores.summary(),

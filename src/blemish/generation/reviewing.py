@@ -14,8 +14,11 @@ from blemish.data.layouts import MANIFEST
 from blemish.data.listing import path_inside
 from blemish.errors import DatasetError
 from blemish.generation.generator import Judged
+from blemish.generation.manifest import files_of, whole_lines
 from blemish.runtime import atomic_write, file_sha256
 from blemish.synthesis.arrays import Mask
+
+Lines = Sequence[Mapping[str, Any]]
 
 _BY_HAND = "hand"
 
@@ -31,6 +34,11 @@ class Pair:
     image: Path
     mask: Path
     facts: Mapping[str, Any]
+
+    @property
+    def there(self) -> bool:
+        """Whether both files are."""
+        return self.image.is_file() and self.mask.is_file()
 
     @property
     def accepted(self) -> bool:
@@ -57,6 +65,8 @@ class PairFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        # Both at once: several threads may read.
+        self._seen: tuple[tuple[int, int, int] | None, Lines] = None, ()
 
     def pairs(self) -> list[Pair]:
         """Return the pairs whose files are there, in the manifest's order.
@@ -65,7 +75,7 @@ class PairFolder:
             DatasetError: a line is not JSON, or leads out of the folder.
         """
         found = (self._pair(facts) for facts in self._read())
-        return [pair for pair in found if pair and pair.image.is_file() and pair.mask.is_file()]
+        return [pair for pair in found if pair and pair.there]
 
     def find(self, name: str) -> Pair:
         """Return a pair by its id.
@@ -73,12 +83,10 @@ class PairFolder:
         Raises:
             DatasetError: there is none.
         """
-        for pair in self.pairs():
-            if pair.id == name:
+        for facts in self._read():
+            if _name(facts) == name and (pair := self._pair(facts)) and pair.there:
                 return pair
-        raise DatasetError(
-            f"there is no pair {name!r}", hint="it may have been deleted: list them again"
-        )
+        raise DatasetError(f"there is no pair {name!r}", hint="it may be gone: list them again")
 
     def decide(self, name: str, *, accepted: bool) -> Pair:
         """Write down whether a pair is to be learned from, and return it.
@@ -109,16 +117,12 @@ class PairFolder:
         stem = f"{_BY_HAND}-{number:06d}"
         self.root.mkdir(parents=True, exist_ok=True)
         record = write_sample(self.root, label, stem, *made.painting, synthetic=True)
-        assert record.mask is not None  # noqa: S101 - a defect was written with its mask
         line = {
-            "image": record.image.relative_to(self.root).as_posix(),
-            "mask": record.mask.relative_to(self.root).as_posix(),
+            **files_of(self.root, record),
             "label": label,
             "split": "train",
             "synthetic": True,
             "source": source.as_posix(),
-            "image_sha256": file_sha256(record.image),
-            "mask_sha256": file_sha256(record.mask),
             "source_sha256": file_sha256(source),
             "parameters": {**facts, "exemplars": list(made.exemplars)},
             "scores": made.verdict.scores.summary(),
@@ -145,24 +149,30 @@ class PairFolder:
         if facts.get("synthetic") is not True or not isinstance(facts.get("mask"), str):
             return None
         image, mask = (path_inside(self.root, facts.get(what), what) for what in ("image", "mask"))
-        name = hashlib.sha256(str(facts["image"]).encode()).hexdigest()[:16]
-        return Pair(name, image, mask, facts)
+        return Pair(_name(facts), image, mask, facts)
 
-    def _read(self) -> list[dict[str, Any]]:
-        """Return the manifest's lines; a last one without its end is what a killed run leaves."""
+    def _read(self) -> Lines:
+        """Return the manifest's lines; they are parsed again when the file has changed."""
         path = self.root / MANIFEST
-        if not path.is_file():
-            return []
-        *lines, _ = path.read_text(encoding="utf-8").split("\n")
-        try:
-            found = [json.loads(line) for line in lines if line.strip()]
-        except ValueError as error:
-            raise DatasetError(
-                f"{path} is not JSON lines: {error}", hint="see `blemish check`"
-            ) from error
-        return [line for line in found if isinstance(line, dict)]
+        told = path.stat() if path.is_file() else None
+        look = told and (told.st_ino, told.st_size, told.st_mtime_ns)
+        known, lines = self._seen
+        if look != known:
+            try:
+                found = [json.loads(line) for line in whole_lines(path) if line.strip()]
+            except ValueError as error:
+                hint = "`blemish check` names the line"
+                raise DatasetError(f"{path} is not JSON lines: {error}", hint=hint) from error
+            lines = [line for line in found if isinstance(line, dict)]
+            self._seen = look, lines
+        return lines
 
-    def _write(self, lines: Sequence[Mapping[str, Any]]) -> None:
+    def _write(self, lines: Lines) -> None:
         with atomic_write(self.root / MANIFEST, "w") as file:
             for line in lines:
                 file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _name(facts: Mapping[str, Any]) -> str:
+    """Return the id of a line's pair."""
+    return hashlib.sha256(str(facts.get("image")).encode()).hexdigest()[:16]
