@@ -142,11 +142,20 @@ def load_kind(
         ArtifactError: the folder is no such model, is damaged, or was written by a newer version.
     """
     tensors, card = load_artifact(folder)
+    check_kind(folder, card, kind, article, hint)
+    return tensors, card
+
+
+def check_kind(folder: Path, card: Mapping[str, Any], kind: str, article: str, hint: str) -> None:
+    """Return where a folder's card is of this kind; arguments as in `load_kind`.
+
+    Raises:
+        ArtifactError: it is not.
+    """
     if card.get("kind") != kind:
         raise ArtifactError(
             f"{folder} holds a {card.get('kind')}, expected {article} {kind}", hint=hint
         )
-    return tensors, card
 
 
 def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -13,13 +13,30 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
+
+from blemish.errors import DependencyError
 
 logger = logging.getLogger("blemish")
 
 # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
 _MALLOPT = ((-3, 2**31 - 1), (-1, 2**31 - 1), (-2, 2**28))
+
+
+def required(module: str, extra: str) -> Any:
+    """Return a module of a package that comes with an extra of ours.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise DependencyError(
+            f"{error.name} is not installed", hint=f"pip install 'blemish[{extra}]'"
+        ) from error
 
 
 def keep_memory() -> None:

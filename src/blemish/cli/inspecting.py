@@ -6,17 +6,20 @@ import argparse
 from dataclasses import replace
 
 from blemish.cli.output import emit
-from blemish.deploy.inspection import find_photos, inspect_files, write_overlay
+from blemish.deploy.inspection import STEM, find_photos, inspect_files, write_overlay
 from blemish.verdicts import Detector
 
-_STEM = 40  # letters kept of a long name: with four bytes each they still make a file name
+
+def loaded(options: argparse.Namespace) -> Detector:
+    """Return the detector, with the threshold for the rate of false alarms that is asked for."""
+    detector = Detector.load(options.detector, device=options.device, precision=options.precision)
+    rate = options.false_alarm_rate
+    return detector if rate is None else detector.with_false_alarm_rate(rate)
 
 
 def inspect(options: argparse.Namespace) -> int:
     """Print one JSON line a photo; 2 when a file could not be read."""
-    detector = Detector.load(options.detector, device=options.device, precision=options.precision)
-    if options.false_alarm_rate is not None:
-        detector = detector.with_false_alarm_rate(options.false_alarm_rate)
+    detector = loaded(options)
     failed = False
     photos = find_photos(options.photos)
     for index, finding in enumerate(inspect_files(detector, photos, batch_size=options.batch)):
@@ -25,7 +28,7 @@ def inspect(options: argparse.Namespace) -> int:
             finding = replace(finding, prediction=other)
         line = finding.line()
         if options.overlays is not None:
-            name = f"{index:05d}_{finding.path.stem[:_STEM]}"
+            name = f"{index:05d}_{finding.path.stem[:STEM]}"
             written = write_overlay(options.overlays, finding, name)
             line["overlay"] = None if written is None else str(written)
         emit(line)

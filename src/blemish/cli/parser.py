@@ -156,7 +156,7 @@ def parser() -> argparse.ArgumentParser:
 
     bench = verb("bench", "Time inspectors on this machine: trained and exported.")
     bench.add_argument("detectors", type=Path, nargs="+", metavar="DETECTOR")
-    bench.add_argument("--photos", type=Path, help="real photos (default: drawn ones)")
+    bench.add_argument("--photos", type=Path, help="real photos (default: noise)")
     bench.add_argument("--batch", type=positive, default=8, help="photos at a time, for throughput")
     bench.add_argument("--budget", type=duration, default=10.0, help="for each figure (default: 10s)")
     _machine(bench)

@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from blemish.cli.inspecting import loaded
+from blemish.cli.output import emit
 from blemish.errors import ConfigError, DependencyError
 from blemish.runtime import logger
 from blemish.verdicts import Detector
@@ -79,13 +81,9 @@ def _key(options: argparse.Namespace) -> str | None:
 
 def watch(options: argparse.Namespace) -> int:
     """Inspect what arrives until a signal comes, and print each finding that has been written."""
-    from blemish.cli.output import emit
     from blemish.deploy.watching import Watch
 
-    detector = Detector.load(options.detector, device=options.device, precision=options.precision)
-    if options.false_alarm_rate is not None:
-        detector = detector.with_false_alarm_rate(options.false_alarm_rate)
-    with Watch(detector, options.folder, options.out, overlays=not options.no_overlays) as work:
+    with Watch(loaded(options), options.folder, options.out, overlays=not options.no_overlays) as work:
         logger.info("watching %s; findings are in %s", options.folder, options.out)
         for line in work.lines(every=options.every, once=options.once):
             emit(line)

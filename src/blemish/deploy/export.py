@@ -12,12 +12,12 @@ import numpy as np
 
 from blemish import artifacts
 from blemish.data import Dataset, cut_tile, letterbox, read_image
-from blemish.deploy.exported import GRAPH, Engine, ExportedDetector, Precision
-from blemish.deploy.graph import write_onnx
+from blemish.deploy.exported import Engine, ExportedDetector, Precision
+from blemish.deploy.graph import read_graph, save_graph, write_onnx
 from blemish.deploy.parity import Parity, Tolerance, compare
-from blemish.deploy.quantising import SHOWN, quantise
+from blemish.deploy.quantising import SHOWN, quantised
 from blemish.detection import TrainedDetector
-from blemish.errors import ConfigError, DatasetError, DependencyError
+from blemish.errors import ConfigError, DatasetError
 from blemish.records import Record
 from blemish.runtime import file_sha256, logger
 from blemish.verdicts import EXPORTED, tiles
@@ -70,10 +70,10 @@ def export(
         form = Path(name, "form")
         form.mkdir()
         write_onnx(exact, source := Path(name, "float.onnx"))
+        model = read_graph(source, engine)
         if precision == "int8":
-            quantise(source, form, engine, _good_squares(exact, dataset.train))
-        else:
-            _in_float(source, form, engine)
+            model = quantised(source, model, engine, _good_squares(exact, dataset.train))
+        save_graph(model, form, engine)
         card = _card(exact, form, engine, precision)
         card["exported_from"] = artifacts.read_card(detector)["weights_sha256"]
         artifacts.write_card(form, card)
@@ -87,25 +87,6 @@ def export(
         artifacts.write_card(form, {**card, "parity": told})
         artifacts.create_folder(out, lambda fresh: _move(form, fresh))
     return parity
-
-
-def _in_float(source: Path, form: Path, engine: Engine) -> None:
-    """Write a float graph in the engine's own form.
-
-    Raises:
-        DependencyError: the engine is not installed.
-    """
-    if engine == "onnx":
-        shutil.copy(source, form / GRAPH[engine])
-        return
-    try:
-        import openvino
-    except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"{error.name} is not installed", hint="pip install 'blemish[export]'"
-        ) from error
-    model = openvino.Core().read_model(str(source))
-    openvino.save_model(model, str(form / GRAPH[engine]), compress_to_fp16=False)
 
 
 def _card(

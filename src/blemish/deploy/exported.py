@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
-from blemish.artifacts import read_card
-from blemish.errors import ArtifactError, ConfigError, DependencyError
-from blemish.runtime import file_sha256
+from blemish.artifacts import check_kind, read_card
+from blemish.errors import ArtifactError, ConfigError
+from blemish.runtime import file_sha256, required
 from blemish.verdicts import EXPORTED, Calibration, Detector
 from blemish.verdicts.detector import Planes, Squares
 
@@ -66,11 +66,7 @@ class ExportedDetector(Detector):
         """
         folder = Path(folder)
         card = read_card(folder)
-        if card.get("kind") != EXPORTED:
-            raise ArtifactError(
-                f"{folder} holds a {card.get('kind')}, expected an {EXPORTED}",
-                hint="give the folder that `blemish export` wrote",
-            )
+        check_kind(folder, card, EXPORTED, "an", "give the folder that `blemish export` wrote")
         try:
             engine, own, files = card["engine"], card["precision"], card["files"]
             start = _STARTERS[engine]
@@ -105,12 +101,7 @@ def _check_files(folder: Path, files: Mapping[str, str]) -> None:
 def _onnx(path: Path, precision: str, device: str) -> tuple[Runner, str]:
     """Return a graph in ONNX Runtime, on a graphics card where it has one."""
     del precision  # in the graph itself
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"{error.name} is not installed", hint="pip install 'blemish[edge]'"
-        ) from error
+    onnxruntime = required("onnxruntime", "edge")
     offered = onnxruntime.get_available_providers()
     provider = {"auto": "CPUExecutionProvider", "cpu": "CPUExecutionProvider"}.get(
         device, f"{device.partition(':')[0].upper()}ExecutionProvider"
@@ -138,12 +129,7 @@ def _onnx(path: Path, precision: str, device: str) -> tuple[Runner, str]:
 
 def _openvino(path: Path, precision: str, device: str) -> tuple[Runner, str]:
     """Return a graph in OpenVINO: all cores on one square, or one square for each core."""
-    try:
-        import openvino
-    except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"{error.name} is not installed", hint="pip install 'blemish[openvino]'"
-        ) from error
+    openvino = required("openvino", "openvino")
     core = openvino.Core()
     where = "CPU" if device == "auto" else device.upper()
     if where not in core.available_devices:

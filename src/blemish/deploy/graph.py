@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from blemish.deploy.exported import GRAPH, Engine
 from blemish.detection import TrainedDetector
-from blemish.errors import ConfigError, DependencyError
+from blemish.errors import ConfigError
+from blemish.runtime import required
 from blemish.verdicts import top_count
 
 INPUTS = ("photo", "valid")
@@ -66,12 +69,7 @@ def write_onnx(detector: TrainedDetector, path: Path) -> None:
         torch.zeros(1, size, size, 3, dtype=torch.uint8),
         torch.ones(1, size, size, dtype=torch.bool),
     )
-    try:
-        import onnxscript  # noqa: F401 - what the exporter is written in
-    except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"{error.name} is not installed", hint="pip install 'blemish[export]'"
-        ) from error
+    required("onnxscript", "export")  # what the exporter is written in
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the exporter's, about itself
@@ -90,3 +88,23 @@ def write_onnx(detector: TrainedDetector, path: Path) -> None:
         del node.metadata_props[:]
         node.metadata_props.extend(scopes)
     path.write_bytes(model.SerializeToString())
+
+
+def read_graph(source: Path, engine: Engine) -> Any:
+    """Return an ONNX file as the engine's own kind of model.
+
+    Raises:
+        DependencyError: the engine is not installed.
+    """
+    if engine == "onnx":
+        return required("onnx", "export").load(str(source))
+    return required("openvino", "export").Core().read_model(str(source))
+
+
+def save_graph(model: Any, folder: Path, engine: Engine) -> None:
+    """Write a model, or what was made of it, into a folder where a detector looks for its graph."""
+    path = str(folder / GRAPH[engine])
+    if engine == "onnx":
+        required("onnx", "export").save(model, path)
+    else:
+        required("openvino", "export").save_model(model, path, compress_to_fp16=False)

@@ -21,6 +21,9 @@ from blemish.records import Prediction
 from blemish.runtime import logger
 from blemish.verdicts import Detector
 
+STEM = 40
+"""Letters kept of a long name: with four bytes each they still make a file name."""
+
 _READERS = 1  # decoding sets the process-wide warning filters, so there is one reader
 _AHEAD = 1  # batches read while another is inspected: photos may be large
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from blemish.data import read_sample
 from blemish.errors import ArtifactError
-from blemish.metrics import PixelScores, auroc
+from blemish.metrics.scored import Scored
 from blemish.records import Record
 from blemish.verdicts import Detector
 
@@ -64,7 +64,7 @@ def compare(reference: Detector, exported: Detector, records: Sequence[Record]) 
         ImageError: a photo cannot be read.
     """
     maps, scores = [0.0], [0.0]
-    sides = [_Side(), _Side()]
+    sides = Scored(), Scored()
     for record in records:
         sample = read_sample(record)
         one, other = (
@@ -73,29 +73,14 @@ def compare(reference: Detector, exported: Detector, records: Sequence[Record]) 
         maps.append(float(np.abs(one.map - other.map).mean()))
         scores.append(abs(one.score - other.score))
         for side, verdict in zip(sides, (one, other), strict=True):
-            side.add(verdict.score, verdict.map, sample.mask, good=record.is_good)
-    told = [side.figures() for side in sides]
+            side.add(record.label, verdict.score, verdict.map, sample.mask)
+    told = (_told(side.figures()) for side in sides)
     return Parity(len(records), float(np.max(maps)), float(np.max(scores)), *told)
 
 
-class _Side:
-    """What one form said of all photos."""
-
-    def __init__(self) -> None:
-        self.scores: list[float] = []
-        self.labels: list[bool] = []
-        self.pixels = PixelScores()
-        self.marked = False
-
-    def add(self, score: float, values: Any, mask: Any, *, good: bool) -> None:
-        self.scores.append(score)
-        self.labels.append(not good)
-        if mask is not None:
-            self.pixels.add(values, mask)
-            self.marked |= bool(mask.any())
-
-    def figures(self) -> dict[str, float] | None:
-        if len(set(self.labels)) < 2:
-            return None
-        found = {"image_auroc": auroc(self.scores, self.labels)}
-        return found | ({"pixel_ap": self.pixels.average_precision()} if self.marked else {})
+def _told(figures: dict[str, float | None]) -> dict[str, float] | None:
+    """Return what the card tells of a form's figures, None where the photos define none of images."""
+    found = {name: figures[name] for name in ("image_auroc", "pixel_ap")}
+    if found["image_auroc"] is None:
+        return None
+    return {name: value for name, value in found.items() if value is not None}

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from blemish.deploy.exported import GRAPH, Engine
-from blemish.deploy.graph import SCOPES
-from blemish.errors import DependencyError
+from blemish.deploy.exported import Engine
+from blemish.deploy.graph import SCOPES, read_graph
+from blemish.runtime import required
 from blemish.verdicts.detector import Squares
 
 _CONVOLUTIONS = {"Conv", "Convolution", "GroupConvolution"}
@@ -21,35 +21,27 @@ SHOWN = 128
 """Good squares that set the ranges."""
 
 
-def quantise(source: Path, folder: Path, engine: Engine, squares: Iterable[Squares]) -> None:
-    """Write a graph with eight-bit convolutions into the folder, from a float ONNX file.
+def quantised(source: Path, model: Any, engine: Engine, squares: Iterable[Squares]) -> Any:
+    """Return a float model with eight-bit convolutions.
 
     What is measured stays in float: the photo's features, whose distances tell a defect, and all that
-    is done with them. The networks that learned, which are most of the work, go to eight bits. squares:
-    good ones, uint8 (S, S, 3).
+    is done with them. The networks that learned, which are most of the work, go to eight bits. source:
+    the ONNX file that the model was read from; squares: good ones, uint8 (S, S, 3).
 
     Raises:
         DependencyError: NNCF is not installed.
     """
     os.environ.setdefault("NNCF_CI", "1")  # or it tells its makers of its use
-    try:
-        import nncf
-        import onnx
-    except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"{error.name} is not installed", hint="pip install 'blemish[export]'"
-        ) from error
-    graph = onnx.load(str(source))
-    exact = {node.name for node in graph.graph.node if _measures(node)}
-    model, kinds = graph, {node.op_type for node in graph.graph.node}
-    if engine == "openvino":
-        import openvino
-
-        model = openvino.Core().read_model(str(source))
+    nncf = required("nncf", "export")
+    nodes = (model if engine == "onnx" else read_graph(source, "onnx")).graph.node
+    exact = {node.name for node in nodes if _measures(node)}
+    if engine == "onnx":
+        kinds = {node.op_type for node in nodes}
+    else:
         kinds = {op.get_type_name() for op in model.get_ops()} - {"Constant", "Parameter"}
         names = [op.get_friendly_name() for op in model.get_ops()]
         exact = {name for name in names if name.removesuffix(_WITHOUT_BIAS) in exact}
-    found = nncf.quantize(
+    return nncf.quantize(
         model,
         nncf.Dataset(list(_inputs(squares))),
         subset_size=SHOWN,
@@ -59,10 +51,6 @@ def quantise(source: Path, folder: Path, engine: Engine, squares: Iterable[Squar
         ),
         ignored_scope=nncf.IgnoredScope(names=sorted(exact), types=sorted(kinds - _CONVOLUTIONS)),
     )
-    if engine == "openvino":
-        openvino.save_model(found, str(folder / GRAPH[engine]), compress_to_fp16=False)
-    else:
-        onnx.save(found, str(folder / GRAPH[engine]))
 
 
 def _measures(node: Any) -> bool:

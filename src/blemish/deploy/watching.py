@@ -14,14 +14,13 @@ from typing import Any, NamedTuple, Self
 
 from blemish.data.images import decode_image
 from blemish.data.listing import natural_key
-from blemish.deploy.inspection import Finding, photos_below, write_overlay
+from blemish.deploy.inspection import STEM, Finding, photos_below, write_overlay
 from blemish.deploy.journal import Journal, Look
 from blemish.errors import DatasetError, ImageError
 from blemish.runtime import logger
 from blemish.verdicts import Detector
 
 OVERLAYS = "overlays"
-_STEM = 40  # letters kept of a long name: with four bytes each they still make a file name
 _MARK = 16  # hex digits of a photo's hash: enough to tell all photos apart
 _PATIENCE = 5.0
 """Seconds that a file looks the same before it is said that it cannot be read: it may be arriving."""
@@ -160,7 +159,7 @@ class Watch:
             finding = Finding(path, error=error)
         line = {**finding.line(), "image": name, "sha256": digest, "time": round(time.time(), 3)}
         if self.overlays:
-            picture = f"{path.stem[:_STEM]}_{str(digest)[:_MARK]}"
+            picture = f"{path.stem[:STEM]}_{str(digest)[:_MARK]}"
             written = write_overlay(self.out / OVERLAYS, finding, picture)
             line["overlay"] = written and f"{OVERLAYS}/{written.name}"
         return self._journal.add(line, look)

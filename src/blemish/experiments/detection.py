@@ -18,7 +18,7 @@ from blemish.experiments.downstream import SCORES, write_scores
 from blemish.experiments.evaluation import predictions
 from blemish.experiments.grid import content_digest
 from blemish.experiments.localisation import Maps
-from blemish.experiments.scored import Scored
+from blemish.metrics.scored import Scored
 from blemish.records import Record
 from blemish.training import Plan
 from blemish.verdicts import Detector

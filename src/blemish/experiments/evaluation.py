@@ -16,7 +16,7 @@ from blemish.data import Dataset, read_sample, shrink_mask
 from blemish.data.pictures import thumbnail
 from blemish.errors import DatasetError
 from blemish.experiments.report import LONGEST_SIDE, Case, EvaluationReport
-from blemish.experiments.scored import Scored
+from blemish.metrics.scored import Scored
 from blemish.records import GOOD, Prediction, Record, Sample
 from blemish.verdicts import Detector
 from blemish.version import __version__

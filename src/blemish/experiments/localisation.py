@@ -20,8 +20,8 @@ from blemish.data import write_png
 from blemish.data.pictures import contact_sheet, overlay
 from blemish.detection.objective import focal_loss
 from blemish.experiments.pair_training import PairObjective, PairTask, fit
-from blemish.experiments.scored import Scored
 from blemish.experiments.training_pairs import Batch, Squares, TrainingPairs
+from blemish.metrics.scored import Scored
 from blemish.networks import LiteLocaliser, UNetSegmenter
 from blemish.records import Record
 

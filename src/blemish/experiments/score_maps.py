@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from blemish.data import read_sample
 from blemish.errors import ArtifactError, DatasetError, ImageError
-from blemish.experiments.scored import Scored
+from blemish.metrics.scored import Scored
 from blemish.records import Record
 
 SCORES = "scores.jsonl"

@@ -33,10 +33,10 @@ class _Cancelled(Exception):
 class Job:
     """A run of the generator. done: pairs made so far; folder: where they lie."""
 
+    id: str
     counts: Mapping[str, int]
     seed: int
     folder: Path
-    id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     state: str = "waiting"
     error: str | None = None
     entries: list[Entry] = field(default_factory=list)
@@ -69,15 +69,10 @@ class Jobs:
         most: int,
     ) -> None:
         """`pairs`: where all pairs go, None for a folder of its own for each job, gone at the end."""
-        self.generator, self.dataset, self.pairs, self.desk, self.most = (
-            generator,
-            dataset,
-            pairs,
-            desk,
-            most,
-        )
+        self.generator, self.dataset, self.desk, self.most = generator, dataset, desk, most
         self._jobs: dict[str, Job] = {}
-        self._room = Path(tempfile.mkdtemp(prefix="blemish-jobs-")) if pairs is None else None
+        self._own = pairs is None
+        self._root = Path(tempfile.mkdtemp(prefix="blemish-jobs-")) if pairs is None else pairs.root
 
     def start(self, counts: Mapping[str, int], seed: int) -> Job:
         """Return a new job that waits.
@@ -88,8 +83,8 @@ class Jobs:
         """
         for label in counts:
             self.generator.repertoire.known(label)
-        job = Job(dict(counts), seed, Path())
-        job.folder = self._room / job.id if self._room else self.pairs.root  # type: ignore[union-attr]
+        name = secrets.token_urlsafe(12)
+        job = Job(name, dict(counts), seed, self._root / name if self._own else self._root)
         self.desk.begin(lambda: self._run(job))
         self._forget()
         self._jobs[job.id] = job
@@ -123,8 +118,8 @@ class Jobs:
 
     def close(self) -> None:
         """Remove folders of the jobs' own."""
-        if self._room is not None:
-            shutil.rmtree(self._room, ignore_errors=True)
+        if self._own:
+            shutil.rmtree(self._root, ignore_errors=True)
 
     def _run(self, job: Job) -> None:
         if job.cancelled.is_set():
@@ -156,5 +151,5 @@ class Jobs:
         over = [job for job in self._jobs.values() if job.state not in ("waiting", "running")]
         for job in over[: max(0, len(self._jobs) - self.most + 1)]:
             del self._jobs[job.id]
-            if self._room is not None:
+            if self._own:
                 shutil.rmtree(job.folder, ignore_errors=True)

@@ -158,12 +158,18 @@ class Blocked:
         yield from self.inner.predict_many(photos, **how)
 
 
+def begun(client, pool, blocked):
+    """Return a request whose photo the detector is looking at."""
+    first = pool.submit(client.post, f"{API}/inspect", files=sent(png()))
+    assert blocked.taken.wait(20)
+    return first
+
+
 def test_when_too_much_waits_the_next_is_told_to_come_back(serve, detector):
     blocked = Blocked(detector)
     client = serve(detector=blocked, queue=3, batch=1)
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(client.post, f"{API}/inspect", files=sent(png()))
-        assert blocked.taken.wait(20)
+        first = begun(client, pool, blocked)
         three = pool.submit(client.post, f"{API}/inspect", files=sent(png(), png(), png()))
         while client.bench.inspection.waiting < 3:
             pass
@@ -181,8 +187,7 @@ def test_pixels_that_wait_are_bounded_too(serve, detector):
     blocked = Blocked(detector)
     client = serve(detector=blocked, max_pixels=64 * 64, batch=1)
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(client.post, f"{API}/inspect", files=sent(png()))
-        assert blocked.taken.wait(20)
+        first = begun(client, pool, blocked)
         eight = pool.submit(client.post, f"{API}/inspect", files=sent(*[png()] * 8))
         while client.bench.inspection.waiting < 8:
             pass
@@ -195,8 +200,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_its_photo_passed_over(ser
     blocked = Blocked(detector)
     client = serve(detector=blocked, timeout=0.5, batch=1)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(client.post, f"{API}/inspect", files=sent(png()))
-        assert blocked.taken.wait(20)
+        first = begun(client, pool, blocked)
         late = client.post(f"{API}/inspect", files=sent(png()))
         assert (late.status_code, first.result().status_code) == (503, 503)
         assert "retry-after" in late.headers

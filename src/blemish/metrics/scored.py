@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from blemish.metrics import PixelScores, auroc, average_precision, bootstrap, f1_max
+from blemish.metrics.pixels import PixelScores
+from blemish.metrics.ranking import auroc, average_precision, f1_max
+from blemish.metrics.uncertainty import bootstrap
 from blemish.randomness import numpy_generator
 from blemish.records import GOOD
 
