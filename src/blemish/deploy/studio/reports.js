@@ -23,7 +23,7 @@ export async function reportsView(view, models) {
       else button.removeAttribute("aria-current");
     }
   }
-  fill(list, reports.map((report) => h("li", {}, h("button", { class: "words", value: report.id, onclick: () => choose(report) }, h("span", {}, report.title, h("br"), h("span", { class: "muted" }, report.path))))));
+  fill(list, reports.map((report) => h("li", {}, h("button", { class: "words", value: report.id, onclick: () => choose(report) }, h("span", {}, report.title, h("br"), h("span", { class: "muted" }, report.path.replaceAll("/", "/\u200b")))))));
   fill(view, h("div", { class: "work two" }, h("section", { class: "panel stack", "aria-label": "Reports" }, h("h3", {}, "Reports"), list), h("section", { class: "panel", "aria-label": "The report" }, frame)));
   choose(reports[0]);
 }
