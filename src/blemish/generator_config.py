@@ -78,7 +78,8 @@ class PaintingConfig(Section):
     whose patches a painting is made of. loyalty: how often the first of them is the one whose mask is
     used. solver: `ddim`, or `multistep`, which is DPM-Solver++(2M). steps: of the solver. eta: fresh
     noise of DDIM, 1 in the paper. guidance: scale of classifier-free guidance, 1 for none. reweighting:
-    which reading of Eq. 7; `auto` takes `tempered` for types whose painting leaves the mask unfilled.
+    which reading of Eq. 7; `auto` takes `tempered` for types whose painting leaves the mask unfilled,
+    `prompt_to_prompt` puts the mask in the place of the attention (the paper's Table 9).
     form: how the weights enter the attention; `logit_add` weighs learned tokens against others, so on
     the embedded backbone, which has no others, only `probs` and `logit_mul` do anything. shrink: cells
     by which a mask starts larger. feather: pixels over which a painting fades in. lookalikes: of so
@@ -93,7 +94,7 @@ class PaintingConfig(Section):
     steps: Count = 10
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
     guidance: Annotated[float, Field(ge=0)] = 1.0
-    reweighting: Literal["off", "auto", "paper", "reference", "tempered"] = "off"
+    reweighting: Literal["off", "auto", "paper", "reference", "tempered", "prompt_to_prompt"] = "off"
     form: Literal["logit_add", "logit_mul", "probs"] = "logit_add"
     shrink: Annotated[int, Field(ge=0)] = 0
     feather: Annotated[int, Field(ge=0)] = 0

@@ -205,7 +205,7 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--variant",
         default="parts",
-        help="of the ablation: parts, tokens, shares, reconstruction, noise, guidance",
+        help="of the ablation: parts, tokens, shares, editing, reconstruction, noise, guidance",
     )
     reproduce.add_argument(
         "--generated", action="append", default=[], metavar="NAME=DIR", help="somebody's pairs"

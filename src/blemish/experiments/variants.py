@@ -63,11 +63,20 @@ TOKENS: dict[str, Overrides] = {
 }
 """AnomalyDiffusion, Table 8: how many tokens tell the place and the look."""
 
+EDITING: dict[str, Overrides] = {
+    "textual inversion + Prompt-to-Prompt": _network(
+        {"spatial": False, "masked": False}, {"reweighting": "prompt_to_prompt"}
+    ),
+    "full": PARTS["full"],
+}
+"""AnomalyDiffusion, Table 9: the mask in the place of the attention, instead of all parts."""
+
 SHARES = {f"{part} %": part / 100 for part in (10, 20, 30, 40, 50)}
 """AnomalyDiffusion, Table 7: the share of a type's photos that is learned from."""
 
 GENERATION: dict[str, Mapping[str, Overrides]] = {
     "parts": PARTS,
     "tokens": TOKENS,
+    "editing": EDITING,
     "shares": {share: {} for share in SHARES},
 }

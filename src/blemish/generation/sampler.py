@@ -32,7 +32,7 @@ from blemish.generation.exemplars import Patchwork
 from blemish.networks import Emphasis, reweighted
 from blemish.networks.attention import Form
 
-Reweighting = Literal["off", "paper", "reference", "tempered"]
+Reweighting = Literal["off", "paper", "reference", "tempered", "prompt_to_prompt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,11 @@ class Sampling:
 
     solver: `multistep` is DPM-Solver++(2M), `ddim` the paper's sampler. steps: calls of the network
     for each image. eta: how much fresh noise DDIM adds, 1 in the paper. guidance: scale of
-    classifier-free guidance, 1 = none. reweighting: which reading of Eq. 7; form: how the weights enter
-    the attention. shrink: by how many latent cells the mask starts larger than it ends. handover: the
-    noise, in deviations of the product's pixels, below which the patches of the real defects take over
-    from the network, where there are patches; infinity leaves all to them.
+    classifier-free guidance, 1 = none. reweighting: which reading of Eq. 7, or `prompt_to_prompt`, the
+    mask itself in the place of the attention to the learned tokens; form: how the weights of Eq. 7
+    enter the attention. shrink: by how many latent cells the mask starts larger than it ends. handover:
+    the noise, in deviations of the product's pixels, below which the patches of the real defects take
+    over from the network, where there are patches; infinity leaves all to them.
     """
 
     solver: Literal["multistep", "ddim"] = "ddim"
@@ -132,7 +133,8 @@ class _Network:
         self.backbone, self.scene, self.how = backbone, scene, how
         self.context = backbone.context(tokens, count)
         self.empty = backbone.context(None, count) if how.guidance != 1 else None
-        self.emphasis = Emphasis(how.form, self.context.learned)
+        change = "replace" if how.reweighting == "prompt_to_prompt" else how.form
+        self.emphasis = Emphasis(change, self.context.learned)
         self.grid = scene.mask.amax(dim=1, keepdim=True)
 
     def heeding(self) -> AbstractContextManager[object]:
@@ -155,6 +157,8 @@ class _Network:
     def _weights(self, noisy: Tensor, expected: Tensor | None) -> Tensor | None:
         """Return Eq. 7 in the chosen reading; None before the first estimate, and where it is off."""
         clean, kind = self.scene.clean, self.how.reweighting
+        if kind == "prompt_to_prompt":
+            return self.grid
         if kind == "off" or expected is None:
             return None
         if kind == "reference":

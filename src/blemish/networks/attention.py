@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
 
 Form = Literal["logit_add", "logit_mul", "probs"]
+"""How weights enter an attention map."""
+
+Change = Form | Literal["replace"]
+"""What becomes of the attention to the learned tokens: weighted in some form, or replaced."""
 
 
 def attend(
@@ -51,21 +55,67 @@ def attend(
     return (shares * weights if form == "probs" else shares) @ value
 
 
+def replace(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    column: Tensor,
+    tokens: slice,
+    *,
+    scale: float | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Return attention whose map has the columns of some tokens replaced (Prompt-to-Prompt).
+
+        A V,    A = softmax(Q K^T / sqrt(d)), but A[:, tokens] = column / number of tokens
+
+    As AnomalyDiffusion (supplement E) puts it to the test: with the resized mask as the column, the
+    mask says where the tokens are read, whatever their queries say. The other columns stay. column:
+    (B, 1, N, 1), in [0, 1]; the rest as in `attend`.
+    """
+    scores = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
+    shares = (scores if bias is None else scores + bias).softmax(-1)
+    count = len(range(*tokens.indices(key.shape[-2])))
+    shares[..., tokens] = (column / max(1, count)).to(shares.dtype)
+    return shares @ value
+
+
 @dataclass
 class Emphasis:
     """What all cross-attention layers of a network heed more: set it before each call.
 
-    columns: the learned tokens within the context; all others keep weight 1. weights: (B, 1, h, w) on
-    the grid of the latent or a finer one, a map for each row of the network's batch, ones for rows
-    without learned tokens; None leaves the network as it is.
+    change: `replace` puts the weights in the place of the learned tokens' columns, a form of `attend`
+    weighs them. columns: the learned tokens within the context; all others stay as they are. weights:
+    (B, 1, h, w) on the grid of the latent or a finer one, a map for each row of the network's batch,
+    ones for rows without learned tokens; None leaves the network as it is.
     """
 
-    form: Form
+    change: Change
     columns: slice
     weights: Tensor | None = None
 
-    def at(self, weights: Tensor, cells: int, tokens: int) -> Tensor:
-        """Return the weights of a layer with so many cells and tokens, (B, 1, cells, tokens).
+    def attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        weights: Tensor,
+        *,
+        scale: float | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """Return a layer's attention, changed by the weights, (B, heads, N, d); as in `attend`."""
+        cells, tokens = query.shape[-2], key.shape[-2]
+        column = self.column(weights, cells)
+        if self.change == "replace":
+            return replace(query, key, value, column, self.columns, scale=scale, bias=bias)
+        table = column.new_ones(len(column), 1, cells, tokens)
+        table[..., self.columns] = column
+        return attend(query, key, value, table, self.change, scale=scale, bias=bias)
+
+    @staticmethod
+    def column(weights: Tensor, cells: int) -> Tensor:
+        """Return the weights as a layer with so many cells sees them, (B, 1, cells, 1).
 
         A layer's grid is the given one, halved (and rounded up) as the network halves it.
         """
@@ -73,9 +123,7 @@ class Emphasis:
         while height * width > cells:
             height, width = (height + 1) // 2, (width + 1) // 2
         averaged = F.adaptive_avg_pool2d(weights, (height, width))
-        found = averaged.new_ones(len(weights), 1, cells, tokens)
-        found[..., self.columns] = averaged.flatten(2).mT[:, None]
-        return found
+        return averaged.flatten(2).mT[:, None]
 
 
 @contextmanager
@@ -108,7 +156,7 @@ def reweighted(network: nn.Module, emphasis: Emphasis) -> Iterator[Emphasis]:
 
 
 class _Reweighted:
-    """An attention processor of diffusers: re-weighted while there are weights, else `own`."""
+    """An attention processor of diffusers: changed while there are weights, else `own`."""
 
     def __init__(self, emphasis: Emphasis, own: Callable[..., Tensor]) -> None:
         self.emphasis = emphasis
@@ -135,12 +183,11 @@ class _Reweighted:
         query, key = heads(attn.to_q(hidden_states)), heads(attn.to_k(context))
         query = query if attn.norm_q is None else attn.norm_q(query)
         key = key if attn.norm_k is None else attn.norm_k(key)
-        found = attend(
+        found = self.emphasis.attention(
             query,
             key,
             heads(attn.to_v(context)),
-            self.emphasis.at(weights, hidden_states.shape[1], context.shape[1]),
-            self.emphasis.form,
+            weights,
             scale=attn.scale,
             bias=None if attention_mask is None else attention_mask[:, None].to(query.dtype),
         )

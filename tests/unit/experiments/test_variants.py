@@ -9,6 +9,7 @@ import pytest
 from blemish.experiments.protocol import SCALES
 from blemish.experiments.request import Request
 from blemish.experiments.variants import DETECTION, GENERATION, SHARES
+from blemish.generator_config import GeneratorConfig
 
 ROWS = [(name, row) for name, rows in DETECTION.items() for row in rows]
 MADE = [(name, row) for name, rows in GENERATION.items() for row in rows]
@@ -73,6 +74,21 @@ def test_the_generators_parts_come_and_go_one_by_one():
         "masked + re-weighting": (False, True, True, True),
         "full": (True, True, True, True),
         "full, network frozen": (True, True, True, False),
+    }
+
+
+def test_editing_is_plain_textual_inversion_with_the_mask_for_its_attention():
+    def settings(row: str) -> GeneratorConfig:
+        return Request(Path(), Path(), SCALES["fast"]).generator_settings(GENERATION["editing"][row])
+
+    edited, full = settings("textual inversion + Prompt-to-Prompt"), settings("full")
+    assert (edited.learning.spatial, edited.learning.masked) == (False, False)
+    assert edited.painting.reweighting == "prompt_to_prompt"
+    assert changed(edited.model_dump(), full.model_dump()) == {
+        "learning.spatial",
+        "learning.masked",
+        "painting.reweighting",
+        "painting.form",  # without meaning where the attention is replaced
     }
 
 

@@ -18,6 +18,7 @@ HOW = [
     Sampling(steps=3, reweighting="tempered"),
     Sampling(steps=3, reweighting="reference", form="logit_mul"),
     Sampling(steps=3, reweighting="paper", form="probs", guidance=2.0),
+    Sampling(steps=3, reweighting="prompt_to_prompt", guidance=2.0),
 ]
 
 

@@ -8,6 +8,7 @@ from diffusers.models.attention_processor import AttnProcessor
 
 from blemish.errors import ConfigError
 from blemish.networks import Emphasis, attend, reweighted
+from blemish.networks.attention import replace
 
 LEARNED = slice(1, 4)
 FORMS = ["logit_add", "logit_mul", "probs"]
@@ -174,12 +175,54 @@ def test_weights_on_the_grid_of_the_pixels_do_as_well(network):
 
 def test_the_grids_of_a_network_that_halves_odd_sides_are_found():
     weights = inputs(6, 11)[2]
-    columns = Emphasis("logit_add", LEARNED)
     for height, width in ((6, 11), (3, 6), (2, 3)):
-        found = columns.at(weights, height * width, 5)
+        found = Emphasis.column(weights, height * width)
         expected = F.adaptive_avg_pool2d(weights, (height, width)).flatten(1)
-        torch.testing.assert_close(found[:, 0, :, 1], expected)
-        assert (found[..., [0, 4]] == 1).all()
+        torch.testing.assert_close(found[:, 0, :, 0], expected)
+
+
+def test_a_replaced_column_is_the_mask_and_the_others_stay():
+    query, key, value, _ = tensors()
+    mask = torch.tensor([1.0, 0, 0.5, 1, 0, 0], dtype=torch.float64).view(1, 1, 6, 1)
+    value = torch.eye(5, dtype=torch.float64).expand(2, 3, 5, 5)  # the read-out is the map itself
+    plain = F.scaled_dot_product_attention(query, key, value)
+    found = replace(query, key, value, mask, LEARNED)
+    torch.testing.assert_close(found[..., LEARNED], (mask / 3).expand(2, 3, 6, 3))
+    torch.testing.assert_close(found[..., [0, 4]], plain[..., [0, 4]])
+
+
+class Replacing:
+    """Attention by diffusers' own scores, the learned columns overwritten: another way to the same."""
+
+    def __init__(self, mask: torch.Tensor) -> None:
+        self.mask = mask
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None):
+        if encoder_hidden_states is None:
+            return AttnProcessor()(attn, hidden_states, None, attention_mask)
+        rows = (attn.to_q(hidden_states), attn.to_k(encoder_hidden_states))
+        query, key = map(attn.head_to_batch_dim, rows)
+        shares = attn.get_attention_scores(query, key)
+        side = round(hidden_states.shape[1] ** 0.5)
+        area = F.interpolate(self.mask, (side, side), mode="area").flatten(2).transpose(1, 2)
+        shares[..., LEARNED] = area.repeat_interleave(attn.heads, 0) / 3
+        value = attn.head_to_batch_dim(attn.to_v(encoder_hidden_states))
+        return attn.to_out[0](attn.batch_to_head_dim(shares @ value))
+
+
+def test_every_layer_has_its_columns_replaced_by_the_mask_on_its_own_grid(network):
+    noisy, context, _ = inputs()
+    mask = torch.zeros(2, 1, 8, 8)
+    mask[0, :, 2:7, 1:4], mask[1, :, 0, 5] = 1, 1
+    own = network.attn_processors
+    network.set_attn_processor(Replacing(mask))
+    try:
+        expected = predict(network, noisy, context)
+    finally:
+        network.set_attn_processor(dict(own))
+    with reweighted(network, Emphasis("replace", LEARNED, mask)):
+        torch.testing.assert_close(predict(network, noisy, context), expected)
+    assert not torch.allclose(predict(network, noisy, context), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("form", FORMS)
