@@ -142,6 +142,12 @@ def test_the_iterative_mode_walks_from_the_anchor_step_to_step_zero(make):
     with torch.inference_mode():
         inspector(*squares(1))
     assert visited == [6, 5, 4, 3, 2, 1, 0]
+    visited.clear()
+    with torch.inference_mode():
+        quick = inspector.opinion(*squares(1), quick=True)
+        one_step = make(reconstruction="one_step").opinion(*squares(1))
+    assert visited == [inspector.diffusion.fine_step]
+    torch.testing.assert_close(quick, one_step)
 
 
 @pytest.mark.parametrize("mode", MODES)
