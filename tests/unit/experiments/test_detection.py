@@ -56,7 +56,7 @@ def test_a_blob_stays_where_it_is_and_map_and_mask_still_meet(shape, tmp_path):
     centre = (0.3 * shape[0], 0.7 * shape[1])
     lit = disc(shape, centre, 0.15 * min(shape))
     record = write_sample(tmp_path, "dent", "0", photo(shape, lit), lit)
-    _, maps, _ = inspected(Red(), [record])
+    maps = inspected(Red(), [record]).maps
     (values,), (mask,), (valid,) = maps.maps, maps.masks, maps.valid
     assert values.shape == mask.shape == valid.shape == (SIDE, SIDE)
     where = frame(*shape, SIDE)
@@ -95,7 +95,8 @@ def seen(tmp_path: Path) -> Dataset:
 
 def test_records_scores_and_alarms_come_in_the_order_given(seen):
     records = seen.test[::-1]
-    scored, maps, alarms = inspected(Red(), records)
+    scored, maps, alarms, seconds = inspected(Red(), records)
+    assert seconds > 0
     assert list(maps.records) == list(records)
     lit = [record.label != "good" or record.image.stem == "4" for record in records]
     assert (maps.scores == 1).tolist() == lit
@@ -109,7 +110,7 @@ def test_records_scores_and_alarms_come_in_the_order_given(seen):
 
 
 def test_the_pixels_of_a_defect_that_nobody_drew_count_nowhere(seen):
-    scored, maps, _ = inspected(Red(), seen.test)
+    scored, maps, *_ = inspected(Red(), seen.test)
     counted = {label: [] for label in ("good", "dent", "smear")}
     for record, valid in zip(maps.records, maps.valid, strict=True):
         counted[record.label].append(bool(valid.any()))
@@ -118,7 +119,7 @@ def test_the_pixels_of_a_defect_that_nobody_drew_count_nowhere(seen):
 
 
 def test_without_good_photos_there_is_no_rate_of_alarms(seen):
-    assert inspected(Red(), [r for r in seen.test if not r.is_good])[2] is None
+    assert inspected(Red(), [r for r in seen.test if not r.is_good]).alarms is None
 
 
 def cell(dataset: Dataset, tiny, **changes: object) -> DetectorCell:
@@ -136,6 +137,7 @@ def test_a_cell_judges_as_evaluate_does_and_leaves_what_its_intervals_are_made_o
     folder = tmp_path / made.name
     detector = Detector.load(folder / "run" / "detector", device="cpu", precision="fp32")
     figures, _ = evaluate(detector, dataset)
+    assert result["figures"].pop("photos_per_second") > 0
     assert result["figures"] == pytest.approx(figures["metrics"])
     assert result["per_type"] == {"scratch": pytest.approx(figures["per_type"]["scratch"])}
     assert result["false_alarm_rate"] == figures["false_alarm_rate"]

@@ -54,6 +54,17 @@ def test_a_row_has_means_over_the_seeds_and_intervals_of_two_columns(made_runs):
     assert "| slow | **1.000** | **1.000** [1.000, 1.000] |" in markdown(Experiment("t", "l", [table]))
 
 
+def test_how_quick_a_variant_is_stands_beside_what_it_finds_where_it_was_timed(made_runs):
+    runs = made_runs({"fast": [0.04, 0.06], "slow": [0.5]})
+    assert "photos_per_second" not in [c.key for c in ablation_table("bolt", "speed", runs).columns]
+    for result, speed in zip(runs["fast"].results, (30, 50), strict=True):
+        result["figures"]["photos_per_second"] = speed
+    fast, slow = (table := ablation_table("bolt", "speed", runs)).rows
+    assert table.columns[-1].key == "photos_per_second"
+    assert fast.figure("photos_per_second") == Figure(40)
+    assert slow.figure("photos_per_second") == Figure(None)
+
+
 def test_an_undefined_figure_is_a_dash_without_an_interval(made_runs):
     runs = made_runs({"fast": [0.05]})
     runs["fast"].results[0]["figures"]["pixel_ap"] = None
