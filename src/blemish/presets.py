@@ -20,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "data": {"turns": "auto"},
         "diffusion": {"prediction": "clean"},
         "denoiser": {
-            "width": 128,
+            "width": 64,
             "patch": 8,
             "multipliers": [1, 2],
             "blocks": 1,

@@ -151,7 +151,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--tolerance",
         type=finite,
-        help="largest difference of a score (and a third of it for maps) that is let pass",
+        help="difference of a score (and a third of it for maps) that 95 of 100 photos may not exceed",
     )
 
     bench = verb("bench", "Time inspectors on this machine: trained and exported.")

@@ -14,10 +14,17 @@ from blemish.metrics.scored import Scored
 from blemish.records import Record
 from blemish.verdicts import Detector
 
+SHARE = 0.95
+"""Of the photos, so many have to be within the tolerance."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """The most that two forms may differ. map: mean over a photo's pixels; score: of a photo."""
+    """The most that two forms may differ on 95 of 100 photos. map: mean over pixels; score: of a photo.
+
+    A rare photo may differ by more: where a detector trusts what it has learned of examples, up to
+    eight times, a rounding of one of its logits counts as often.
+    """
 
     map: float
     score: float
@@ -25,15 +32,17 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far two forms of a detector are apart: over photos, the largest of each difference.
+    """How far two forms of a detector are apart.
 
-    photos: compared. map: mean difference over a photo's pixels; score: difference of its score.
-    reference, exported: image AUROC and pixel AP of each, None where the photos cannot tell.
+    photos: compared. map: mean difference over a photo's pixels; score: difference of its score; each
+    is what 95 of 100 photos stay below. worst_score: the largest difference of a score. reference,
+    exported: image AUROC and pixel AP of each, None where the photos cannot tell.
     """
 
     photos: int
     map: float
     score: float
+    worst_score: float
     reference: dict[str, float] | None
     exported: dict[str, float] | None
 
@@ -51,8 +60,8 @@ class Parity:
             found, most = getattr(self, name), getattr(tolerance, name)
             if not found <= most:
                 raise ArtifactError(
-                    f"the exported {name} differs by {found:.4g} from PyTorch's, at most {most:g} was "
-                    f"expected ({self.photos} photos); nothing was written",
+                    f"the exported {name} differs by {found:.4g} from PyTorch's in one of 20 photos, "
+                    f"at most {most:g} was expected ({self.photos} photos); nothing was written",
                     hint="choose a finer --precision; --tolerance allows more, at your own risk",
                 )
 
@@ -63,7 +72,8 @@ def compare(reference: Detector, exported: Detector, records: Sequence[Record]) 
     Raises:
         ImageError: a photo cannot be read.
     """
-    maps, scores = [0.0], [0.0]
+    maps: list[float] = []
+    scores: list[float] = []
     sides = Scored(), Scored()
     for record in records:
         sample = read_sample(record)
@@ -75,7 +85,9 @@ def compare(reference: Detector, exported: Detector, records: Sequence[Record]) 
         for side, verdict in zip(sides, (one, other), strict=True):
             side.add(record.label, verdict.score, verdict.map, sample.mask)
     told = (_told(side.figures()) for side in sides)
-    return Parity(len(records), float(np.max(maps)), float(np.max(scores)), *told)
+    # `higher` takes a real photo's difference: of twenty or fewer the largest.
+    typical = (float(np.quantile(values, SHARE, method="higher")) for values in (maps, scores))
+    return Parity(len(records), *typical, float(np.max(scores)), *told)
 
 
 def _told(figures: dict[str, float | None]) -> dict[str, float] | None:

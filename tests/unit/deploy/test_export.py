@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,15 @@ import torch
 from PIL import Image
 
 from blemish.artifacts import CARD
-from blemish.data import read_dataset
+from blemish.data import read_dataset, write_sample
 from blemish.deploy.export import compared, export
 from blemish.deploy.exported import ExportedDetector
 from blemish.deploy.graph import Graph
-from blemish.deploy.parity import Parity, Tolerance
+from blemish.deploy.parity import Parity, Tolerance, compare
 from blemish.deploy.timing import timed
 from blemish.detection import TrainedDetector
 from blemish.errors import ArtifactError, BlemishError, ConfigError
+from blemish.records import Prediction
 from blemish.synthesis import draw_defect, draw_good
 from blemish.verdicts import Detector, image_score
 
@@ -142,7 +144,34 @@ def test_a_form_beyond_the_tolerance_is_not_written(run_folder, product, tmp_pat
 
 def test_what_is_no_number_is_beyond_every_tolerance():
     with pytest.raises(ArtifactError, match="map differs by nan"):
-        Parity(1, float("nan"), 0.0, None, None).check(ANYTHING)
+        Parity(1, float("nan"), 0.0, 0.0, None, None).check(ANYTHING)
+
+
+class Told(Detector):
+    """A detector that gives the photos these scores, one after the other."""
+
+    def __init__(self, scores: Sequence[float]) -> None:
+        self.scores = iter(scores)
+
+    def look(self, squares, *, reconstruct=True):
+        raise NotImplementedError
+
+    def predict_many(self, images, **how):
+        assert how == {"reconstruct": False}
+        for image in images:
+            score = next(self.scores)
+            yield Prediction(score, 0.5, 1.0, np.full(image.shape[:2], score, np.float32))
+
+
+def test_one_photo_of_a_hundred_may_differ_and_ten_may_not(tmp_path):
+    for index in range(100):
+        write_sample(tmp_path, "good", f"{index}", np.full((8, 8, 3), index, np.uint8))
+    records = read_dataset(tmp_path).test
+    for outliers, beyond in ((1, False), (10, True)):
+        scores = [0.9 if index < outliers else 0.1 for index in range(100)]
+        found = compare(Told([0.0] * 100), Told(scores), records)
+        assert (found.photos, found.worst_score) == (100, pytest.approx(0.9))
+        assert found.score == found.map == pytest.approx(0.9 if beyond else 0.1)
 
 
 def test_a_folder_that_is_there_is_left_alone(run_folder, product, tmp_path):
