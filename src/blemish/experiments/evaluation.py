@@ -93,7 +93,8 @@ def predictions(
         samples = [read_sample(record) for record in records[start : start + batch_size]]
         images = [sample.image for sample in samples]
         begun = time.perf_counter()
-        verdicts = detector.predict_many(images, batch_size=batch_size, reconstruct=reconstruct)
+        found = detector.predict_many(images, batch_size=batch_size, reconstruct=reconstruct)
+        verdicts = list(found)  # it computes as it is read
         if spent is not None:
             spent(time.perf_counter() - begun)
         yield from zip(samples, verdicts, strict=True)
