@@ -84,10 +84,20 @@ def compare(reference: Detector, exported: Detector, records: Sequence[Record]) 
         scores.append(abs(one.score - other.score))
         for side, verdict in zip(sides, (one, other), strict=True):
             side.add(record.label, verdict.score, verdict.map, sample.mask)
-    told = (_told(side.figures()) for side in sides)
-    # `higher` takes a real photo's difference: of twenty or fewer the largest.
-    typical = (float(np.quantile(values, SHARE, method="higher")) for values in (maps, scores))
-    return Parity(len(records), *typical, float(np.max(scores)), *told)
+    told = [_told(side.figures()) for side in sides]
+    return Parity(
+        photos=len(records),
+        map=_typical(maps),
+        score=_typical(scores),
+        worst_score=max(scores),
+        reference=told[0],
+        exported=told[1],
+    )
+
+
+def _typical(differences: Sequence[float]) -> float:
+    """Return what `SHARE` of the photos stay within: a real photo's, of twenty or fewer the largest."""
+    return float(np.quantile(differences, SHARE, method="higher"))
 
 
 def _told(figures: dict[str, float | None]) -> dict[str, float] | None:
