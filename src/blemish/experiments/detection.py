@@ -73,7 +73,8 @@ class DetectorCell:
         scored, maps, alarms, seconds = inspected(detector, self.test)
         write_scores(folder / SCORES, maps)
         return {
-            "figures": {**scored.figures(), "photos_per_second": len(self.test) / seconds},
+            "figures": scored.figures(),
+            "speed": {"photos_per_second": len(self.test) / seconds},
             "per_type": scored.per_type(),
             "false_alarm_rate": alarms,
             "detector": dict(detector.facts),

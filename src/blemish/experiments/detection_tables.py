@@ -73,7 +73,7 @@ def ablation_table(product: str, title: str, runs: Mapping[str, Runs]) -> Table:
     rows = []
     for variant, found in runs.items():
         row = _row(variant, found, drawn)
-        speed = found.mean(SPEED.key)
+        speed = found.mean(SPEED.key, "speed")
         rows.append(replace(row, figures={**row.figures, SPEED.key: Figure(speed)}))
     timed = any(row.figure(SPEED.key).value is not None for row in rows)
     columns = (*LOCALISATION, SPEED) if timed else LOCALISATION

@@ -27,8 +27,8 @@ class Runs:
     folders: Sequence[Path]
 
     def mean(self, key: str, section: str = "figures") -> float | None:
-        """Return the mean over the seeds, None where one of them is undefined."""
-        values = [result[section].get(key) for result in self.results]
+        """Return the mean over the seeds, None where one of them is undefined or was not measured."""
+        values = [result.get(section, {}).get(key) for result in self.results]
         return None if None in values else float(np.mean(values))
 
     def over_types(self, label: str, key: str) -> float | None:

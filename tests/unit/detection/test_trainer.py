@@ -145,7 +145,7 @@ def test_an_unpainted_map_of_held_out_photos_is_worth_its_prevalence(product, ti
     task = InspectorTask(config, photos, held_out, "cpu")
     cells, squares = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 64, 64)
     flat = Opinion(squares, cells, torch.zeros(1, 1, 16, 16), torch.zeros(1, 3, 64, 64))
-    monkeypatch.setattr(task, "opinions", lambda squares: [flat] * len(squares))
+    monkeypatch.setattr(task, "opinions", lambda squares, **_: [flat] * len(squares))
     figures = task.validate()
     prevalence = np.mean([square.mask for square in task.held_out])
     assert figures["image_auroc"] == 0.5

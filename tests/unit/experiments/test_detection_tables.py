@@ -58,7 +58,7 @@ def test_how_quick_a_variant_is_stands_beside_what_it_finds_where_it_was_timed(m
     runs = made_runs({"fast": [0.04, 0.06], "slow": [0.5]})
     assert "photos_per_second" not in [c.key for c in ablation_table("bolt", "speed", runs).columns]
     for result, speed in zip(runs["fast"].results, (30, 50), strict=True):
-        result["figures"]["photos_per_second"] = speed
+        result["speed"] = {"photos_per_second": speed}
     fast, slow = (table := ablation_table("bolt", "speed", runs)).rows
     assert table.columns[-1].key == "photos_per_second"
     assert fast.figure("photos_per_second") == Figure(40)
