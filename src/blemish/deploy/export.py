@@ -28,7 +28,7 @@ TOLERANCES: dict[Precision, Tolerance] = {
     "bf16": Tolerance(map=0.01, score=0.05),
     "int8": Tolerance(map=0.05, score=0.25),
 }
-"""What each number format may cost; measured in docs/lab.md."""
+"""What each number format may cost; measured in docs/lab.md and docs/results.md."""
 
 _COMPARED = 32
 

@@ -49,7 +49,7 @@ def attend(
         added = added if bias is None else added + bias
         return F.scaled_dot_product_attention(query, key, value, attn_mask=added, scale=scale)
     weights = weights.to(query.dtype)
-    scores = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
+    scores = _scores(query, key, scale)
     scores = scores * weights if form == "logit_mul" else scores
     shares = (scores if bias is None else scores + bias).softmax(-1)
     return (shares * weights if form == "probs" else shares) @ value
@@ -73,11 +73,16 @@ def replace(
     mask says where the tokens are read, whatever their queries say. The other columns stay. column:
     (B, 1, N, 1), in [0, 1]; the rest as in `attend`.
     """
-    scores = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
+    scores = _scores(query, key, scale)
     shares = (scores if bias is None else scores + bias).softmax(-1)
     count = len(range(*tokens.indices(key.shape[-2])))
     shares[..., tokens] = (column / max(1, count)).to(shares.dtype)
     return shares @ value
+
+
+def _scores(query: Tensor, key: Tensor, scale: float | None) -> Tensor:
+    """Return Q K^T / sqrt(d), or Q K^T times the scale, (B, heads, N, L)."""
+    return query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
 
 
 @dataclass
