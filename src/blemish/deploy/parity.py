@@ -22,8 +22,8 @@ SHARE = 0.95
 class Tolerance:
     """The most that two forms may differ on 95 of 100 photos. map: mean over pixels; score: of a photo.
 
-    A rare photo may differ by more: where a detector trusts what it has learned of examples, up to
-    eight times, a rounding of one of its logits counts as often.
+    A rare photo may differ by more: a score is the mean of few pixels, and where a detector has learned
+    from examples, a rounding of one of its logits counts twice.
     """
 
     map: float

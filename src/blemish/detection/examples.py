@@ -88,8 +88,8 @@ def divided(
 
     A pair that was painted on a good photo belongs to that photo's family: painted on a photo that is
     held out, it is held out too, or training would see what the threshold is set on. Some real defects
-    are held out as well (`held_defects`), or what is trusted would be chosen on defects that training
-    has seen. Validation keeps what shows nothing that training sees, neither defect nor photo, training
+    are held out as well (`held_defects`), or the weights would be chosen on defects that training has
+    seen. Validation keeps what shows nothing that training sees, neither defect nor photo, training
     what shows nothing held out; what shows some of both, neither has. kin: the families of the good
     photos.
 
@@ -102,7 +102,7 @@ def divided(
     if silent:
         logger.warning(
             "%d generated defects do not say which real ones they were made of: what is learned from "
-            "them is judged by the same defects, and trusted too much; generate them anew",
+            "them is judged by the same defects, and looks better than it is; generate them anew",
             len(silent),
         )
     strangers = [record for record in silent if owners[record] == STRANGER]

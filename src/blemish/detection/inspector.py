@@ -94,10 +94,10 @@ class Opinion(NamedTuple):
 
         Without novelty they are the segmenter's. With it, two kinds of evidence add up: the novelty,
         which knows no drawn defect and so cannot have learned wrongly, and what the segmenter says
-        beyond `ceiling`, the most that it says of good photos that it has not seen. trust: how much
-        that counts, more than 1 where examples of real defects have shown it right. Novelty is coarse;
-        the distance from what the denoiser expects is fine, and says where in the neighbourhood the
-        defect lies: the last term takes the halo away and leaves the peak (docs/lab.md).
+        beyond `ceiling`, which it does not reach on most pixels of good photos that it has not seen.
+        trust: how much that counts, more where it learned from examples of real defects. Novelty is
+        coarse; the distance from what the denoiser expects is fine, and says where in the neighbourhood
+        the defect lies: the last term takes the halo away and leaves the peak (docs/lab.md).
         """
         if self.novelty is None or self.residual is None:
             return self.learned

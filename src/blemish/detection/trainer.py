@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,11 +44,20 @@ _SHEET_ROWS = 6
 _VALIDATION_SQUARES = 48
 _BATCH = 8
 
-CALM_SHARE = 0.999
-"""Share of a good photo's pixels on which the segmenter should stay below its ceiling."""
 
-TRUSTS = (1.0, 2.0, 4.0, 8.0)
-"""How many times what the segmenter says may count, where held-out examples speak for it."""
+class Credit(NamedTuple):
+    """How far the segmenter is believed (docs/lab.md).
+
+    calm: the share of held-out good pixels on which what it says counts for nothing; trust: how many
+    times what is beyond that counts.
+    """
+
+    calm: float
+    trust: float
+
+
+DRAWN, SHOWN = Credit(0.95, 1.0), Credit(0.9, 2.0)
+"""Where it has learned from drawn defects alone, and where from examples of real ones."""
 
 _COMPARED, _REMEMBERED = 48, 1000
 
@@ -59,7 +68,6 @@ class HeldOut:
 
     view: View
     mask: npt.NDArray[np.bool_]
-    example: bool = False
 
 
 class InspectorTask:
@@ -75,6 +83,7 @@ class InspectorTask:
         held_out_examples: Examples | None = None,
     ) -> None:
         self.config, self.examples = config, examples
+        self.credit = DRAWN if examples is None else SHOWN
         self.device = hardware.device(device)
         self.dtype = hardware.precision(config.training.precision, self.device)
         self.photos = photos
@@ -106,7 +115,7 @@ class InspectorTask:
         seed = self.config.training.seed
         count = min(len(examples), _VALIDATION_SQUARES // 2)
         rngs = (numpy_generator(seed, "example", index) for index in range(count))
-        return [HeldOut(*examples.view(index, rng), True) for index, rng in enumerate(rngs)]
+        return [HeldOut(*examples.view(index, rng)) for index, rng in enumerate(rngs)]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return one optimiser group a network."""
@@ -136,45 +145,46 @@ class InspectorTask:
         longer than training.
         """
         opinions = list(self.opinions(self.held_out, quick=True))
-        return _figures(self.held_out, opinions, _ceiling(self.held_out, opinions), 1.0)
+        ceiling, scores, labels, pixels = self._ceiling(self.held_out, opinions), [], [], PixelScores()
+        for square, opinion in zip(self.held_out, opinions, strict=True):
+            values = opinion.verdict(ceiling, self.credit.trust).sigmoid()[0, 0].numpy()
+            scores.append(image_score(values, square.view.valid))
+            labels.append(bool(square.mask.any()))
+            pixels.add(values, square.mask, square.view.valid)
+        image, pixel = auroc(scores, labels), pixels.average_precision()
+        return {"image_auroc": image, "pixel_ap": pixel, "objective": (image + pixel) / 2}
 
     def settle(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the inspector's whole state with these learned weights, their ceiling and trust.
-
-        The trust is that of 1, 2, 4 and 8 which does best on held-out good photos and examples, of real
-        defects that training has not seen (`examples.divided`); 1 without such examples, as drawn
-        defects say nothing about real ones.
-        """
+        """Return the inspector's whole state with these learned weights, their ceiling and trust."""
         self.inspector.load_state_dict(weights, strict=False)
         self.inspector.eval()
-        opinions = list(self.opinions(self.held_out))
-        ceiling = _ceiling(self.held_out, opinions)
-        self.inspector.ceiling.copy_(ceiling)
-        pairs = [
-            (square, opinion)
-            for square, opinion in zip(self.held_out, opinions, strict=True)
-            if square.example or not square.mask.any()
-        ]
-        if any(square.example for square, _ in pairs):
-            squares, found = zip(*pairs, strict=True)
-            gains = {t: _figures(squares, found, ceiling, t)["objective"] for t in TRUSTS}
-            self.inspector.trust.fill_(max(gains, key=gains.__getitem__))
-            runtime.logger.info("what is learned counts %g times", float(self.inspector.trust))
+        calm = [square for square in self.held_out if not square.mask.any()]
+        self.inspector.ceiling.copy_(self._ceiling(calm, self.opinions(calm)))
+        self.inspector.trust.fill_(self.credit.trust)
         return dict(self.inspector.state_dict())
 
     def sheet(self, path: Path) -> None:
         """Draw photo, reconstruction, map and mask of some held-out squares."""
         part = self.held_out[: 2 * _SHEET_ROWS]
         opinions = list(self.opinions(part, quick=True))
-        ceiling = _ceiling(part, opinions)
+        ceiling = self._ceiling(part, opinions)
         rows = []
         for square, opinion in zip(part, opinions, strict=True):
-            values = opinion.verdict(ceiling).sigmoid()[0, 0].numpy()
+            values = opinion.verdict(ceiling, self.credit.trust).sigmoid()[0, 0].numpy()
             shown = opinion.reconstruction[0].permute(1, 2, 0).numpy()
             picture = np.rint(shown.clip(0, 1) * 255).astype(np.uint8)
             mask = np.repeat(square.mask[..., None], 3, axis=2).astype(np.uint8) * 255
             rows.append([square.view.image, picture, overlay(square.view.image, values), mask])
         write_png(path, contact_sheet(rows, ["photo", "reconstruction", "map", "drawn defect"]))
+
+    def _ceiling(self, squares: Iterable[HeldOut], opinions: Iterable[Opinion]) -> Tensor:
+        """Return what the segmenter stays below on a share of the pixels of good squares (`Credit`)."""
+        calm = [
+            opinion.learned[0, 0].numpy()[square.view.valid]
+            for square, opinion in zip(squares, opinions, strict=True)
+            if not square.mask.any()
+        ]
+        return torch.tensor(np.quantile(np.concatenate(calm), self.credit.calm), dtype=torch.float32)
 
     def opinions(self, squares: Sequence[HeldOut], *, quick: bool = False) -> Iterator[Opinion]:
         """Yield the inspector's opinion on each square, as a batch of one on the CPU."""
@@ -187,30 +197,6 @@ class InspectorTask:
             whole = found.map(lambda value: value.float().cpu())
             for row in range(len(images)):
                 yield whole.map(itemgetter(slice(row, row + 1)))
-
-
-def _figures(
-    squares: Sequence[HeldOut], opinions: Sequence[Opinion], ceiling: Tensor, trust: float
-) -> dict[str, float]:
-    """Return image AUROC, pixel AP and their mean over squares and the opinions on them."""
-    scores, labels, pixels = [], [], PixelScores()
-    for square, opinion in zip(squares, opinions, strict=True):
-        values = opinion.verdict(ceiling, trust).sigmoid()[0, 0].numpy()
-        scores.append(image_score(values, square.view.valid))
-        labels.append(bool(square.mask.any()))
-        pixels.add(values, square.mask, square.view.valid)
-    image, pixel = auroc(scores, labels), pixels.average_precision()
-    return {"image_auroc": image, "pixel_ap": pixel, "objective": (image + pixel) / 2}
-
-
-def _ceiling(squares: Iterable[HeldOut], opinions: Iterable[Opinion]) -> Tensor:
-    """Return the most that the segmenter says of good squares: its 99.9 % quantile, a scalar."""
-    calm = [
-        opinion.learned[0, 0].numpy()[square.view.valid]
-        for square, opinion in zip(squares, opinions, strict=True)
-        if not square.mask.any()
-    ]
-    return torch.tensor(np.quantile(np.concatenate(calm), CALM_SHARE), dtype=torch.float32)
 
 
 def train(

@@ -458,4 +458,5 @@ def test_the_training_defects_of_the_dataset_are_examples_too(product, tiny, ten
     own = replace(dataset, records=(*dataset.records, *ten[:3]))
     detector = train(own, tiny(), tmp_path / "run", TWO, device="cpu", examples=ten[3:5])
     assert detector.facts["examples"] == 5
+    assert float(detector.inspector.trust) == 2
     assert json.loads((tmp_path / "run" / "examples.json").read_text())["digest"] == digest(ten[:5])

@@ -150,3 +150,15 @@ def test_an_unpainted_map_of_held_out_photos_is_worth_its_prevalence(product, ti
     prevalence = np.mean([square.mask for square in task.held_out])
     assert figures["image_auroc"] == 0.5
     assert figures["pixel_ap"] == pytest.approx(prevalence)
+
+
+def test_the_segmenter_counts_for_nothing_on_most_good_pixels(product, tiny):
+    records, config = read_dataset(product).train, tiny()
+    photos, held_out = (Photos(r, config) for r in (records[:8], records[8:]))
+    task = InspectorTask(config, photos, held_out, "cpu")
+    state = task.settle(dict(task.inspector.named_parameters()))
+    good = [square for square in task.held_out if not square.mask.any()]
+    said = [opinion.learned[0, 0].numpy() for opinion in task.opinions(good)]
+    pixels = np.concatenate([x[square.view.valid] for x, square in zip(said, good, strict=True)])
+    assert np.mean(pixels < float(state["ceiling"])) == pytest.approx(0.95, abs=1e-3)
+    assert float(state["trust"]) == 1
