@@ -29,7 +29,7 @@ from service_fixtures import serve  # noqa: F401
 
 SIZE = 64
 TINY: dict[str, Any] = {
-    "data": {"size": SIZE, "turns": []},
+    "data": {"size": SIZE, "framing": "letterbox", "turns": []},
     "synthesis": {"kind": "object", "monochrome": False},
     "denoiser": {"width": 16},
     "segmenter": {"width": 16},

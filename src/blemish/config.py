@@ -37,7 +37,9 @@ class DataConfig(Section):
     """How photos become network input, and which good photos are held out for validation.
 
     size: side of the network's square in pixels. framing: `letterbox` shrinks a photo to fit, keeping
-    its aspect; `tiles` looks at windows of the photo's own resolution. overlap: share of a tile that
+    its aspect; `strips` shrinks its shorter side to fit and looks at windows along the longer one;
+    `tiles` looks at windows of the photo's own resolution; `auto` takes strips where photos are more
+    than twice as long as wide, else letterbox. overlap: share of a tile that
     its neighbour sees too. turns: mirror images and turns under which a good photo stays a good photo,
     used to vary the training photos; `auto` finds them by comparing photos. holdout: share of the good
     training photos kept for validation and calibration. holdout_at_least: the fewest that are kept, or
@@ -45,7 +47,7 @@ class DataConfig(Section):
     """
 
     size: Annotated[int, Field(ge=32, multiple_of=32)] = 256
-    framing: Literal["letterbox", "tiles"] = "letterbox"
+    framing: Literal["auto", "letterbox", "strips", "tiles"] = "letterbox"
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
     turns: Literal["auto"] | tuple[Turn, ...] = ()
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.15

@@ -8,7 +8,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"preset": "paper"},
     "base": {
         "preset": "base",
-        "data": {"turns": "auto"},
+        "data": {"framing": "auto", "turns": "auto"},
         "diffusion": {"prediction": "clean"},
         "denoiser": {"width": 64, "patch": 2, "multipliers": [1, 2, 2, 4, 4]},
         "segmenter": {"kind": "features", "width": 64},
@@ -17,7 +17,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "fast": {
         "preset": "fast",
-        "data": {"turns": "auto"},
+        "data": {"framing": "auto", "turns": "auto"},
         "diffusion": {"prediction": "clean"},
         "denoiser": {
             "width": 64,

@@ -11,6 +11,7 @@ from blemish.data.check import Report, check
 from blemish.data.exchange import write_coco, write_yolo
 from blemish.data.framing import (
     Frame,
+    as_tiled,
     blend_tiles,
     cut_tile,
     frame,
@@ -42,6 +43,7 @@ __all__ = [
     "Report",
     "Split",
     "append_manifest",
+    "as_tiled",
     "blend_tiles",
     "check",
     "cut_tile",

@@ -49,10 +49,7 @@ class Frame:
                 f"the map is {values.shape}: expected ({self.size}, {self.size})",
                 hint="restore maps with the frame of the square that they were computed on",
             )
-        inner = np.ascontiguousarray(values[self._inner], np.float32)
-        wanted = (self.width, self.height)
-        resized = np.asarray(Image.fromarray(inner).resize(wanted, Image.Resampling.BILINEAR))
-        return np.asarray(np.clip(resized, inner.min(), inner.max()), np.float32)
+        return resampled(values[self._inner], self.height, self.width)
 
     @property
     def _inner(self) -> tuple[slice, slice]:
@@ -93,18 +90,45 @@ def letterbox(picture: npt.NDArray[Any], size: int) -> tuple[npt.NDArray[Any], F
         (where.top, size - where.top - where.inner_height),
         (where.left, size - where.left - where.inner_width),
     )
-    if picture.dtype == np.bool_ and picture.ndim == 2:
-        inner = shrink_mask(picture, where.inner_height, where.inner_width)
+    inner = _shrunk(picture, where.inner_height, where.inner_width)
+    if inner.ndim == 2:
         return np.pad(inner, before_after), where
+    return np.pad(inner, (*before_after, (0, 0)), mode="edge"), where
+
+
+def as_tiled(picture: npt.NDArray[Any], framing: str, size: int) -> npt.NDArray[Any]:
+    """Return a photo or mask as tiles of this size look at it, of the same type.
+
+    picture: uint8 (H, W, 3), or bool (H, W) for a mask. framing: `tiles` look at it as it is; in
+    `strips` its shorter side has been shrunk to `size`, as in `letterbox`, where it was longer.
+    """
+    height, width = picture.shape[:2]
+    scale = size / min(height, width)
+    if framing != "strips" or scale >= 1:
+        return picture
+    return _shrunk(picture, max(size, round(height * scale)), max(size, round(width * scale)))
+
+
+def _shrunk(picture: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
+    if picture.dtype == np.bool_ and picture.ndim == 2:
+        return shrink_mask(picture, height, width)
     if picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3:
         photo = Image.fromarray(np.ascontiguousarray(picture))
-        wanted = (where.inner_width, where.inner_height)
-        inner = np.asarray(photo.resize(wanted, Image.Resampling.BILINEAR))
-        return np.pad(inner, (*before_after, (0, 0)), mode="edge"), where
+        return np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR))
     raise ImageError(
-        f"cannot letterbox {picture.dtype} {picture.shape}",
+        f"cannot shrink {picture.dtype} {picture.shape}",
         hint="give a photo as uint8 (H, W, 3) or a mask as bool (H, W)",
     )
+
+
+def resampled(values: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
+    """Return a map, float32 (h, w), as float32 (height, width), in the range of its own values.
+
+    Bilinear, antialiased where it shrinks.
+    """
+    inner = np.ascontiguousarray(values, np.float32)
+    resized = np.asarray(Image.fromarray(inner).resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(np.clip(resized, inner.min(), inner.max()), np.float32)
 
 
 def shrink_mask(mask: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from blemish import artifacts
-from blemish.data import Dataset, cut_tile, letterbox, read_image
+from blemish.data import Dataset, as_tiled, cut_tile, letterbox, read_image
 from blemish.deploy.exported import Engine, ExportedDetector, Precision
 from blemish.deploy.graph import read_graph, save_graph, write_onnx
 from blemish.deploy.parity import Parity, Tolerance, compare
@@ -134,8 +134,9 @@ def _good_squares(detector: TrainedDetector, photos: Sequence[Record]) -> Iterat
         if detector.view.framing == "letterbox":
             yield letterbox(image, detector.view.size)[0]
         else:
-            windows = tiles(image.shape[0], image.shape[1], detector.view)
-            yield cut_tile(image, windows[len(windows) // 2], detector.view.size)
+            shown = as_tiled(image, detector.view.framing, detector.view.size)
+            windows = tiles(shown.shape[0], shown.shape[1], detector.view)
+            yield cut_tile(shown, windows[len(windows) // 2], detector.view.size)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -16,6 +16,7 @@ from blemish.config import InspectorConfig, Turn
 from blemish.data import (
     Dataset,
     Split,
+    as_tiled,
     cut_tile,
     hold_out,
     letterbox,
@@ -217,18 +218,19 @@ class Examples:
             return square, square.allowed
         sample, size = read_sample(self.records[number]), self.config.size
         assert sample.mask is not None  # noqa: S101 - `checked` refuses others
-        row, column = (int(place) for place in rng.choice(np.argwhere(sample.mask)))
-        height, width = sample.mask.shape
+        image, whole = (as_tiled(p, self.config.framing, size) for p in (sample.image, sample.mask))
+        row, column = (int(place) for place in rng.choice(np.argwhere(whole)))
+        height, width = whole.shape
         corner = tuple(
             int(np.clip(place - rng.integers(size), 0, max(0, length - size)))
             for place, length in ((row, height), (column, width))
         )
         top, left = corner
         valid, mask = np.zeros((size, size), np.bool_), np.zeros((size, size), np.bool_)
-        part = sample.mask[top : top + size, left : left + size]
+        part = whole[top : top + size, left : left + size]
         valid[: part.shape[0], : part.shape[1]] = True
         mask[: part.shape[0], : part.shape[1]] = part
-        return View(cut_tile(sample.image, (top, left), size), valid, mask), mask
+        return View(cut_tile(image, (top, left), size), valid, mask), mask
 
     def _read(self, number: int) -> View:
         """Return an example's letterboxed square."""

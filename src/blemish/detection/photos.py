@@ -9,8 +9,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from blemish.config import InspectorConfig, SynthesisConfig, Turn
-from blemish.data import cut_tile, letterbox, read_sample
+from blemish.config import DataConfig, InspectorConfig, SynthesisConfig, Turn
+from blemish.data import as_tiled, cut_tile, letterbox, read_sample
+from blemish.errors import ConfigError
 from blemish.networks.symmetry import TURNS
 from blemish.randomness import numpy_generator
 from blemish.records import Record
@@ -19,7 +20,11 @@ from blemish.synthesis import foreground, product_kind
 Square = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.bool_]
 
+LONG = 2.0
+"""Of photos longer than this, in widths, letterboxing would leave most of the square empty."""
+
 _LOOK_AT = 16
+_WINDOWS = 8
 _CACHED_BYTES = 2 << 30
 
 
@@ -48,7 +53,8 @@ class Photos:
         settings: InspectorConfig,
         families: Sequence[int] | None = None,
     ) -> None:
-        """`settings`: with the kind of product decided; `families`: None = all are strangers."""
+        """`settings`: with product and framing decided; `families`: None = all are strangers."""
+        refuse_undecided(settings.data)
         self.records, self.settings = tuple(records), settings
         self.families = tuple(range(len(records)) if families is None else families)
         self.config = config = settings.data
@@ -86,17 +92,43 @@ class Photos:
             square, frame = letterbox(image, self.config.size)
             image, valid = square, frame.valid()
         else:
+            image = as_tiled(image, self.config.framing, self.config.size)
             valid = np.ones(image.shape[:2], np.bool_)
         return View(image, valid, valid & foreground(image) if self.kind == "object" else valid)
 
 
 def some_squares(parts: Sequence[Photos], seed: int, most: int) -> tuple[Square, tuple[int, ...]]:
-    """Return squares (N, S, S, 3) of up to `most` photos of all parts, and the photos' families."""
+    """Return squares (N, S, S, 3) of up to `most` photos of all parts, and the photos' families.
+
+    Of tiled photos several windows, up to 8, while there are no more than `most` in all.
+    """
     rng = numpy_generator(seed, "statistics")
     places = [(part, index) for part in parts for index in range(len(part))]
     chosen = [places[number] for number in rng.permutation(len(places))[:most]]
+    if parts[0].config.framing != "letterbox":
+        chosen *= min(_WINDOWS, most // len(chosen))
     squares = np.stack([part.view(index, rng).image for part, index in chosen])
     return squares, tuple(part.families[index] for part, index in chosen)
+
+
+def refuse_undecided(config: DataConfig) -> None:
+    """Stop where the framing is still to be decided.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if config.framing == "auto":
+        raise ConfigError("data.framing is not decided", hint="choose letterbox, strips or tiles")
+
+
+def framed(config: DataConfig, records: Sequence[Record]) -> DataConfig:
+    """Return the settings with the framing decided by a look at some of the good photos."""
+    if config.framing != "auto":
+        return config
+    step = max(1, len(records) // _LOOK_AT)
+    shapes = [read_sample(record).image.shape for record in records[::step][:_LOOK_AT]]
+    aspect = float(np.median([max(shape[:2]) / min(shape[:2]) for shape in shapes]))
+    return config.model_copy(update={"framing": "strips" if aspect > LONG else "letterbox"})
 
 
 def settled(config: SynthesisConfig, records: Sequence[Record]) -> SynthesisConfig:

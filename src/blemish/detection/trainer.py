@@ -26,7 +26,7 @@ from blemish.detection.inspector import Inspector, Opinion, as_float
 from blemish.detection.joint import Objective
 from blemish.detection.kinship import families
 from blemish.detection.noise import NoiseField
-from blemish.detection.photos import Photos, View, settled, some_squares
+from blemish.detection.photos import Photos, View, framed, settled, some_squares
 from blemish.detection.run_folder import prepare_folder
 from blemish.detection.samples import Batch, Samples, drawn
 from blemish.detection.trained import TrainedDetector
@@ -228,7 +228,11 @@ def train(
         kin = dict(zip(dataset.train, families(dataset.train, config.data.size), strict=True))
         shown = gathered(dataset, config, examples)
         split = prepare_folder(dataset, config, folder, kin, shown, resume=resume or not mine)
-    config = config.model_copy(update={"synthesis": settled(config.synthesis, split.train)})
+    decided = {
+        "data": framed(config.data, split.train),
+        "synthesis": settled(config.synthesis, split.train),
+    }
+    config = config.model_copy(update=decided)
     photos = Photos(split.train, config, [kin[record] for record in split.train])
     photos.warm()
     config = _with_turns(config, photos)

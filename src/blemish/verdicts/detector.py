@@ -16,7 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.artifacts import read_card
-from blemish.data.framing import Frame, blend_tiles, cut_tile, letterbox, tile_windows
+from blemish.data.framing import (
+    Frame,
+    as_tiled,
+    blend_tiles,
+    cut_tile,
+    letterbox,
+    resampled,
+    tile_windows,
+)
 from blemish.data.images import read_image
 from blemish.errors import ArtifactError, DependencyError, ImageError
 from blemish.records import Prediction
@@ -44,7 +52,7 @@ class Viewing(Protocol):
 
     @property
     def framing(self) -> str:
-        """`letterbox` or `tiles`."""
+        """`letterbox`, `strips` or `tiles`."""
 
     @property
     def overlap(self) -> float:
@@ -53,11 +61,16 @@ class Viewing(Protocol):
 
 @dataclass(slots=True)
 class _Job:
-    """A photo on its way through the networks."""
+    """A photo on its way through the networks.
+
+    image: the photo. frame: where it lies in its only square, None where tiles cover it. covered:
+    height and width of what the tiles cover.
+    """
 
     image: npt.NDArray[np.uint8]
     squares: list[Squares]
-    frame: Frame | None
+    frame: Frame | None = None
+    covered: tuple[int, int] = (0, 0)
     maps: list[Planes] = field(default_factory=list)
     pictures: list[Planes] = field(default_factory=list)
 
@@ -179,8 +192,10 @@ class Detector(ABC):
         if self.view.framing == "letterbox":
             square, frame = letterbox(image, size)
             return _Job(image, [square], frame)
-        windows = tiles(image.shape[0], image.shape[1], self.view)
-        return _Job(image, [cut_tile(image, window, size) for window in windows], None)
+        shown = as_tiled(image, self.view.framing, size)
+        covered = (shown.shape[0], shown.shape[1])
+        squares = [cut_tile(shown, window, size) for window in tiles(*covered, self.view)]
+        return _Job(image, squares, covered=covered)
 
     def _run(self, part: list[tuple[_Job, Squares]], reconstruct: bool) -> None:
         """Look at a batch of squares and hand the results to their photos."""
@@ -191,27 +206,33 @@ class Detector(ABC):
                 job.pictures.append(pictures[index])
 
     def _verdict(self, job: _Job) -> Prediction:
-        height, width = job.image.shape[:2]
-        if job.frame is not None:
-            score = image_score(job.maps[0], job.frame.valid())
-        whole = self._assembled(job, job.maps)
-        if job.frame is None:
-            score = image_score(whole, np.ones((height, width), np.bool_))
+        seen = self._joined(job, job.maps)
+        valid = np.ones(seen.shape, np.bool_) if job.frame is None else job.frame.valid()
+        score = image_score(seen, valid)
+        whole = _on_photo(job, seen)
         picture = None
         if job.pictures:
-            planes = [self._assembled(job, [p[..., c] for p in job.pictures]) for c in range(3)]
+            channels = ([p[..., c] for p in job.pictures] for c in range(3))
+            planes = [_on_photo(job, self._joined(job, channel)) for channel in channels]
             picture = np.rint(np.stack(planes, axis=2) * 255).clip(0, 255).astype(np.uint8)
         p_value = self.calibration.p_value(score)
         return Prediction(score, self.threshold, p_value, whole, picture)
 
-    def _assembled(self, job: _Job, planes: list[Planes]) -> Planes:
-        """Return planes of squares as one plane on the photo."""
+    def _joined(self, job: _Job, planes: list[Planes]) -> Planes:
+        """Return planes of a photo's squares as one plane on all that they cover."""
         if job.frame is not None:
-            return job.frame.restore(planes[0])
-        height, width = job.image.shape[:2]
-        return blend_tiles(planes, tiles(height, width, self.view), height, width)
+            return planes[0]
+        return blend_tiles(planes, tiles(*job.covered, self.view), *job.covered)
+
+
+def _on_photo(job: _Job, plane: Planes) -> Planes:
+    """Return a plane on what the squares cover as one on the photo itself."""
+    height, width = job.image.shape[:2]
+    if job.frame is not None:
+        return job.frame.restore(plane)
+    return plane if job.covered == (height, width) else resampled(plane, height, width)
 
 
 def tiles(height: int, width: int, view: Viewing) -> list[tuple[int, int]]:
-    """Return the corners of the overlapping tiles that cover a photo of this size."""
+    """Return the corners of the overlapping tiles that cover what is of this size."""
     return tile_windows(height, width, view.size, round(view.overlap * view.size))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blemish.data.framing import (
+    as_tiled,
     blend_tiles,
     cut_tile,
     frame,
@@ -210,3 +211,29 @@ def test_wrong_shapes_are_refused_with_a_hint():
         with pytest.raises(ImageError) as caught:
             case()
         assert caught.value.hint
+
+
+@few
+@given(SIDES, SIDES, st.integers(1, 70))
+def test_the_shorter_side_of_a_strip_is_that_of_a_tile_or_its_own(height, width, size):
+    photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    mask = np.zeros((height, width), np.bool_)
+    mask[height // 2, width // 2] = True
+    strip, thin = as_tiled(photo, "strips", size), as_tiled(mask, "strips", size)
+    assert strip.shape[:2] == thin.shape
+    assert min(thin.shape) == min(height, width, size)
+    assert thin.any()
+    scale = min(thin.shape) / min(height, width)
+    assert max(thin.shape) == pytest.approx(max(height, width) * scale, abs=0.51)
+
+
+def test_a_strip_looks_as_the_letterboxed_photo_does_and_tiles_look_at_the_photo_itself():
+    photo = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(as_tiled(photo, "strips", 64), letterbox(photo, 64)[0])
+    assert as_tiled(photo, "tiles", 64) is photo
+    assert as_tiled(photo, "strips", 128) is photo
+
+
+def test_what_is_neither_photo_nor_mask_cannot_be_shrunk():
+    with pytest.raises(ImageError, match="cannot shrink float64"):
+        as_tiled(np.zeros((40, 20)), "strips", 8)

@@ -72,8 +72,9 @@ def test_neither_order_nor_company_changes_what_an_exported_detector_says(forms,
         np.testing.assert_allclose(verdict.reconstruction, alone.reconstruction, atol=1)
 
 
-def test_tiles_are_looked_at_by_an_exported_detector_too(detector, product, tmp_path):
-    data = detector.config.data.model_copy(update={"framing": "tiles"})
+@pytest.mark.parametrize("framing", ["tiles", "strips"])
+def test_tiles_are_looked_at_by_an_exported_detector_too(detector, product, tmp_path, framing):
+    data = detector.config.data.model_copy(update={"framing": framing})
     config = detector.config.model_copy(update={"data": data})
     weights = detector.inspector.state_dict()
     tiled = TrainedDetector(config, weights, detector.calibration, device="cpu", precision="fp32")

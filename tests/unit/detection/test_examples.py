@@ -104,6 +104,15 @@ def test_a_tile_of_an_example_is_a_window_with_a_part_of_the_defect(tmp_path, ti
     assert len(corners) > 10
 
 
+def test_a_strip_of_an_example_shows_the_shrunk_photo_and_its_mask(tmp_path, tiny):
+    record = example(tmp_path, "dent", "1", shape=(400, 2 * SIZE), where=(300, 320, 40, 80))
+    view, mask = Examples([(record, 3)], tiny(data={"framing": "strips"})).view(0, rng())
+    assert mask.sum() == 10 * 20
+    assert view.valid.all()
+    assert view.image[mask][:, 2].mean() > BRIGHT * 0.8
+    assert view.image[~mask][:, 2].max() < BRIGHT
+
+
 def test_a_defect_may_be_anywhere_in_its_tile(tmp_path, tiled):
     record = example(tmp_path, "dent", "1", shape=(200, 200), where=(100, 101, 90, 91))
     examples = Examples([(record, 3)], tiled)

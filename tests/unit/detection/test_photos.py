@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blemish.config import InspectorConfig, SynthesisConfig, parse
-from blemish.data import write_sample
-from blemish.detection.photos import Photos, View, settled, turned
+from blemish.config import DataConfig, InspectorConfig, SynthesisConfig, parse
+from blemish.data import as_tiled, write_sample
+from blemish.detection.photos import Photos, View, framed, settled, some_squares, turned
+from blemish.errors import ConfigError
 from blemish.networks.symmetry import TURNS
 from blemish.records import Record
 from blemish.verdicts import tiles
@@ -15,8 +16,8 @@ def letterboxed(kind: str = "texture") -> InspectorConfig:
     return parse({"data": {"size": 64}, "synthesis": {"kind": kind}})
 
 
-def tiled() -> InspectorConfig:
-    return parse({"data": {"size": 64, "framing": "tiles"}, "synthesis": {"kind": "texture"}})
+def tiled(framing: str = "tiles") -> InspectorConfig:
+    return parse({"data": {"size": 64, "framing": framing}, "synthesis": {"kind": "texture"}})
 
 
 @pytest.fixture
@@ -114,3 +115,35 @@ def test_image_padding_and_allowed_places_turn_together():
 def test_without_an_allowed_turn_the_square_stays_as_it_is():
     view = View(*(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool), np.ones((4, 4), bool)))
     assert turned(view, [], np.random.default_rng(0)) is view
+
+
+def test_a_random_window_of_a_strip_is_one_of_the_shrunk_photo(photo):
+    record, image = photo(300, 100)
+    shrunk = as_tiled(image, "strips", 64)
+    assert shrunk.shape == (192, 64, 3)
+    view = Photos([record], tiled("strips")).view(0, np.random.default_rng(0))
+    assert view.valid.all()
+    assert any(np.array_equal(view.image, shrunk[top : top + 64]) for top in range(129))
+
+
+@pytest.mark.parametrize(("height", "width", "expected"), [(30, 61, "strips"), (60, 30, "letterbox")])
+def test_photos_more_than_twice_as_long_as_wide_are_looked_at_in_strips(photo, height, width, expected):
+    record, _ = photo(height, width)
+    assert framed(DataConfig(framing="auto"), [record]).framing == expected
+    assert framed(DataConfig(framing="tiles"), [record]).framing == "tiles"
+
+
+def test_a_framing_that_is_not_decided_is_refused(photo):
+    record, _ = photo(64, 64)
+    with pytest.raises(ConfigError, match="framing is not decided"):
+        Photos([record], tiled("auto"))
+
+
+def test_of_tiled_photos_several_windows_are_remembered_while_there_is_room(photo):
+    record, _ = photo(64, 400)
+    photos = Photos([record], tiled(), [7])
+    squares, families = some_squares([photos], 0, 5)
+    assert families == (7,) * 5
+    assert len({square.tobytes() for square in squares}) > 1
+    assert len(some_squares([photos], 0, 1000)[0]) == 8
+    assert len(some_squares([Photos([record], letterboxed())], 0, 5)[0]) == 1

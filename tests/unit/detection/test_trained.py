@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from blemish.artifacts import CARD, WEIGHTS, load_artifact, save_artifact
+from blemish.data import as_tiled
 from blemish.detection import TrainedDetector
 from blemish.errors import ArtifactError, BlemishError, ImageError
 from blemish.synthesis import draw_good
@@ -130,8 +131,8 @@ def test_reconstructions_are_left_out_when_nobody_asks(detector):
     assert verdict.reconstruction is None
 
 
-def tiled(detector: TrainedDetector) -> TrainedDetector:
-    data = detector.config.data.model_copy(update={"framing": "tiles"})
+def tiled(detector: TrainedDetector, framing: str = "tiles") -> TrainedDetector:
+    data = detector.config.data.model_copy(update={"framing": framing})
     config = detector.config.model_copy(update={"data": data})
     weights = detector.inspector.state_dict()
     return TrainedDetector(config, weights, detector.calibration, device="cpu", precision="fp32")
@@ -142,6 +143,17 @@ def test_a_photo_of_the_networks_size_is_one_tile(detector):
     assert tiles.score == pytest.approx(whole.score, abs=1e-6)
     np.testing.assert_allclose(tiles.map, whole.map, atol=1e-6)
     np.testing.assert_array_equal(tiles.reconstruction, whole.reconstruction)
+
+
+def test_a_strip_is_judged_as_the_tiles_of_the_shrunk_photo_are(detector):
+    photo = np.array(Image.fromarray(nut(0, 150)).resize((130, 400)))
+    verdict = tiled(detector, "strips").predict(photo)
+    shrunk = tiled(detector).predict(as_tiled(photo, "strips", 64))
+    assert verdict.score == shrunk.score
+    assert verdict.map.shape == (400, 130)
+    assert verdict.reconstruction.shape == photo.shape
+    tall = np.asarray(Image.fromarray(shrunk.map).resize((130, 400), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(verdict.map, tall, atol=1e-6)
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 150), (130, 100), (20, 30)])

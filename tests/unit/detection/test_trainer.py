@@ -127,6 +127,17 @@ def test_tiles_of_a_larger_photo_can_be_trained_on(tiny, tmp_path):
     assert detector.predict(photo).map.shape == (80, 100)
 
 
+def test_long_photos_are_trained_on_in_strips_and_the_card_says_so(tiny, tmp_path):
+    for index in range(4):
+        photo = np.random.default_rng(index).integers(0, 256, (250, 80, 3), dtype=np.uint8)
+        write_sample(tmp_path / "data", "good", str(index), photo, split="train")
+    config = tiny(data={"framing": "auto"})
+    train(read_dataset(tmp_path / "data"), config, tmp_path / "run", ONE, device="cpu")
+    detector = Detector.load(tmp_path / "run" / "detector", device="cpu")
+    assert detector.view.framing == detector.facts["framing"] == "strips"
+    assert detector.predict(photo).map.shape == (250, 80)
+
+
 def test_validation_judges_each_held_out_photo_as_it_is_and_with_a_drawn_defect(product, tiny):
     records, config = read_dataset(product).train, tiny()
     photos, held_out = (Photos(r, config) for r in (records[:8], records[8:]))
