@@ -24,7 +24,6 @@ LONG = 2.0
 """Of photos longer than this, in widths, letterboxing would leave most of the square empty."""
 
 _LOOK_AT = 16
-_WINDOWS = 8
 _CACHED_BYTES = 2 << 30
 
 
@@ -97,16 +96,18 @@ class Photos:
         return View(image, valid, valid & foreground(image) if self.kind == "object" else valid)
 
 
-def some_squares(parts: Sequence[Photos], seed: int, most: int) -> tuple[Square, tuple[int, ...]]:
+def some_squares(
+    parts: Sequence[Photos], seed: int, most: int, windows: int = 1
+) -> tuple[Square, tuple[int, ...]]:
     """Return squares (N, S, S, 3) of up to `most` photos of all parts, and the photos' families.
 
-    Of tiled photos several windows, up to 8, while there are no more than `most` in all.
+    windows: so many of each tiled photo, while there are no more than `most` in all.
     """
     rng = numpy_generator(seed, "statistics")
     places = [(part, index) for part in parts for index in range(len(part))]
     chosen = [places[number] for number in rng.permutation(len(places))[:most]]
     if parts[0].config.framing != "letterbox":
-        chosen *= min(_WINDOWS, most // len(chosen))
+        chosen *= min(windows, most // len(chosen))
     squares = np.stack([part.view(index, rng).image for part, index in chosen])
     return squares, tuple(part.families[index] for part, index in chosen)
 

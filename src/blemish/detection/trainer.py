@@ -59,7 +59,7 @@ class Credit(NamedTuple):
 DRAWN, SHOWN = Credit(0.95, 1.0), Credit(0.9, 2.0)
 """Where it has learned from drawn defects alone, and where from examples of real ones."""
 
-_COMPARED, _REMEMBERED = 48, 1000
+_COMPARED, _REMEMBERED, _WINDOWS = 48, 1000, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class InspectorTask:
         self.device = hardware.device(device)
         self.dtype = hardware.precision(config.training.precision, self.device)
         self.photos = photos
-        squares, kin = some_squares([photos], config.training.seed, _REMEMBERED)
+        squares, kin = some_squares([photos], config.training.seed, _REMEMBERED, _WINDOWS)
         self.inspector = Inspector.fresh(config, squares, kin)
         self.module: nn.Module = Objective(config, self.inspector, self.dtype)
         self.module.to(memory_format=torch.channels_last)
@@ -299,7 +299,7 @@ def remembering(
     settings = detector.config
     inspector = Inspector(settings)
     inspector.load_state_dict(weights)
-    squares, kin = some_squares(photos, settings.training.seed, _REMEMBERED)
+    squares, kin = some_squares(photos, settings.training.seed, _REMEMBERED, _WINDOWS)
     inspector.remember(squares, kin, randomness.generator(settings.training.seed, "all patches"))
     return TrainedDetector(
         settings,

@@ -142,8 +142,9 @@ def test_a_framing_that_is_not_decided_is_refused(photo):
 def test_of_tiled_photos_several_windows_are_remembered_while_there_is_room(photo):
     record, _ = photo(64, 400)
     photos = Photos([record], tiled(), [7])
-    squares, families = some_squares([photos], 0, 5)
+    squares, families = some_squares([photos], 0, 5, 8)
     assert families == (7,) * 5
     assert len({square.tobytes() for square in squares}) > 1
-    assert len(some_squares([photos], 0, 1000)[0]) == 8
-    assert len(some_squares([Photos([record], letterboxed())], 0, 5)[0]) == 1
+    assert len(some_squares([photos], 0, 1000, 8)[0]) == 8
+    assert len(some_squares([photos], 0, 5)[0]) == 1
+    assert len(some_squares([Photos([record], letterboxed())], 0, 5, 8)[0]) == 1
