@@ -164,7 +164,8 @@ def _openvino(path: Path, precision: str, device: str) -> tuple[Runner, str]:
         queue.wait_all()
         return found  # type: ignore[return-value]
 
-    return run, f"OpenVINO {openvino.__version__.partition('-')[0]}, {where}"
+    beside = f", {inside} beside int8" if precision == "int8" else ""
+    return run, f"OpenVINO {openvino.__version__.partition('-')[0]}, {where}{beside}"
 
 
 def _collect(found: list[Any]) -> Callable[[Any, int], None]:

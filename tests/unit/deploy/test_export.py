@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -70,6 +71,12 @@ def test_neither_order_nor_company_changes_what_an_exported_detector_says(forms,
         alone = loaded.predict(one)
         np.testing.assert_allclose(verdict.map, alone.map, atol=1e-5)
         np.testing.assert_allclose(verdict.reconstruction, alone.reconstruction, atol=1)
+
+
+def test_it_is_told_what_computes_what_eight_bits_leave(forms):
+    told = Detector.load(forms["openvino int8"]).runs_on
+    assert re.fullmatch(r"OpenVINO [\d.]+, CPU, (bf16|f32) beside int8", told)
+    assert "int8" not in Detector.load(forms["openvino f32"]).runs_on
 
 
 @pytest.mark.parametrize("framing", ["tiles", "strips"])
