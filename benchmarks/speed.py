@@ -67,7 +67,10 @@ def main() -> None:
     runtime.keep_memory()
     where = hardware.device()
     dtype = hardware.precision(options.precision, where)
-    settings = preset(options.preset, {"training": {"precision": options.precision}})
+    settings = preset(
+        options.preset,
+        {"data": {"framing": "letterbox"}, "training": {"precision": options.precision}},
+    )
     size = settings.data.size
     photos = [draw_good("nut", size, np.random.default_rng(i)) for i in range(16)]
     inspector = Inspector.fresh(settings, np.stack(photos), range(len(photos)))

@@ -38,9 +38,9 @@ class DataConfig(Section):
 
     size: side of the network's square in pixels. framing: `letterbox` shrinks a photo to fit, keeping
     its aspect; `strips` shrinks its shorter side to fit and looks at windows along the longer one;
-    `tiles` looks at windows of the photo's own resolution; `auto` takes strips where photos are more
-    than twice as long as wide, else letterbox. overlap: share of a tile that
-    its neighbour sees too. turns: mirror images and turns under which a good photo stays a good photo,
+    `tiles` looks at windows of the photo's own resolution; `auto` takes strips where they show most
+    good photos more than twice as large as letterbox would. overlap: share of a tile that its neighbour
+    sees too. turns: mirror images and turns under which a good photo stays a good photo,
     used to vary the training photos; `auto` finds them by comparing photos. holdout: share of the good
     training photos kept for validation and calibration. holdout_at_least: the fewest that are kept, or
     a quarter if that is less.

@@ -140,7 +140,7 @@ def _photo_problems(record: Record, image: npt.NDArray[np.uint8]) -> Iterator[Pr
         yield Problem("warning", record.image, f"{size}: under {NARROWEST} pixels", fix)
     if max(height, width) > LONGEST_ASPECT * min(height, width):
         what = f"{size}: over {LONGEST_ASPECT} times as long as wide"
-        yield Problem("warning", record.image, what, "cut it up, or inspect it in tiles")
+        yield Problem("warning", record.image, what, "cut it up, or keep data.framing from letterbox")
     if image.min() == image.max():
         what = f"{record.image} is of one colour"
         yield Problem("warning", record.image, what, "check the camera, or remove it")

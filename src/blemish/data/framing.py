@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from blemish.errors import ImageError
+from blemish.errors import ConfigError, ImageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +101,19 @@ def as_tiled(picture: npt.NDArray[Any], framing: str, size: int) -> npt.NDArray[
 
     picture: uint8 (H, W, 3), or bool (H, W) for a mask. framing: `tiles` look at it as it is; in
     `strips` its shorter side has been shrunk to `size`, as in `letterbox`, where it was longer.
+
+    Raises:
+        ConfigError: the framing is another.
+        ImageError: the picture is neither photo nor mask.
     """
+    if framing not in ("strips", "tiles"):
+        raise ConfigError(
+            f"expected data.framing letterbox, strips or tiles, got {framing}",
+            hint="a newer version may know it: inspect with the version that trained",
+        )
     height, width = picture.shape[:2]
     scale = size / min(height, width)
-    if framing != "strips" or scale >= 1:
+    if framing == "tiles" or scale >= 1:
         return picture
     return _shrunk(picture, max(size, round(height * scale)), max(size, round(width * scale)))
 

@@ -17,14 +17,13 @@ from blemish.data import (
     Dataset,
     Split,
     as_tiled,
-    cut_tile,
     hold_out,
     letterbox,
     read_mask,
     read_sample,
     refuse_test,
 )
-from blemish.detection.photos import View, turned
+from blemish.detection.photos import View, in_memory, turned, window
 from blemish.errors import DatasetError
 from blemish.randomness import stream_seed
 from blemish.records import Record
@@ -186,8 +185,7 @@ class Examples:
         self.records = tuple(record for record, _ in examples)
         self.families = tuple(family for _, family in examples)
         self.config = settings.data
-        most = max(1, _CACHED_BYTES // (5 * self.config.size**2))
-        self._square = lru_cache(maxsize=most)(self._read)
+        self._whole = lru_cache(maxsize=in_memory(self.config, _CACHED_BYTES))(self._read)
         types: dict[str, list[int]] = defaultdict(list)
         for number, record in enumerate(self.records):
             types[record.label].append(number)
@@ -213,29 +211,24 @@ class Examples:
 
         The square's `allowed` is the mask too.
         """
+        whole, size = self._whole(number), self.config.size
         if self.config.framing == "letterbox":
-            square = self._square(number)
-            return square, square.allowed
-        sample, size = read_sample(self.records[number]), self.config.size
-        assert sample.mask is not None  # noqa: S101 - `checked` refuses others
-        image, whole = (as_tiled(p, self.config.framing, size) for p in (sample.image, sample.mask))
-        row, column = (int(place) for place in rng.choice(np.argwhere(whole)))
-        height, width = whole.shape
-        corner = tuple(
+            return whole, whole.allowed
+        places = rng.choice(np.argwhere(whole.allowed))
+        top, left = (
             int(np.clip(place - rng.integers(size), 0, max(0, length - size)))
-            for place, length in ((row, height), (column, width))
+            for place, length in zip(places, whole.allowed.shape, strict=True)
         )
-        top, left = corner
-        valid, mask = np.zeros((size, size), np.bool_), np.zeros((size, size), np.bool_)
-        part = whole[top : top + size, left : left + size]
-        valid[: part.shape[0], : part.shape[1]] = True
-        mask[: part.shape[0], : part.shape[1]] = part
-        return View(cut_tile(image, (top, left), size), valid, mask), mask
+        square = window(whole, (top, left), size)
+        return square, square.allowed
 
     def _read(self, number: int) -> View:
-        """Return an example's letterboxed square."""
-        sample = read_sample(self.records[number])
+        """Return an example as a letterboxed square, or whole as tiles look at it."""
+        sample, size = read_sample(self.records[number]), self.config.size
         assert sample.mask is not None  # noqa: S101 - `checked` refuses others
-        image, frame = letterbox(sample.image, self.config.size)
-        valid = frame.valid()
-        return View(image, valid, letterbox(sample.mask, self.config.size)[0] & valid)
+        if self.config.framing == "letterbox":
+            image, frame = letterbox(sample.image, size)
+            valid = frame.valid()
+            return View(image, valid, letterbox(sample.mask, size)[0] & valid)
+        image, mask = (as_tiled(p, self.config.framing, size) for p in (sample.image, sample.mask))
+        return View(image, np.ones_like(mask), mask)

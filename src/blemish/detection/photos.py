@@ -16,15 +16,17 @@ from blemish.networks.symmetry import TURNS
 from blemish.randomness import numpy_generator
 from blemish.records import Record
 from blemish.synthesis import foreground, product_kind
+from blemish.verdicts import tiles
 
 Square = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.bool_]
 
-LONG = 2.0
-"""Of photos longer than this, in widths, letterboxing would leave most of the square empty."""
+LARGER = 2.0
+"""Strips are taken where they show photos so many times larger than letterboxing would."""
 
 _LOOK_AT = 16
 _CACHED_BYTES = 2 << 30
+_ROOM = {"letterbox": 1, "strips": 8, "tiles": 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,11 @@ class Photos:
         families: Sequence[int] | None = None,
     ) -> None:
         """`settings`: with product and framing decided; `families`: None = all are strangers."""
-        refuse_undecided(settings.data)
         self.records, self.settings = tuple(records), settings
         self.families = tuple(range(len(records)) if families is None else families)
         self.config = config = settings.data
         self.kind = settings.synthesis.kind
-        bytes_each = 5 * config.size**2 * (1 if config.framing == "letterbox" else 4)
-        self._whole = lru_cache(maxsize=max(1, _CACHED_BYTES // bytes_each))(self._read)
+        self._whole = lru_cache(maxsize=in_memory(config, _CACHED_BYTES))(self._read)
 
     def __reduce__(self) -> tuple[type[Photos], tuple[object, ...]]:
         """Return how a worker process that is not forked makes its own: the cache cannot travel."""
@@ -83,7 +83,14 @@ class Photos:
         height, width = whole.image.shape[:2]
         top = int(rng.integers(max(0, height - size) + 1))
         left = int(rng.integers(max(0, width - size) + 1))
-        return _window(whole, (top, left), size)
+        return window(whole, (top, left), size)
+
+    def squares(self, index: int) -> int:
+        """Return how many squares cover the photo."""
+        if self.config.framing == "letterbox":
+            return 1
+        height, width = self._whole(index).image.shape[:2]
+        return len(tiles(height, width, self.config))
 
     def _read(self, index: int) -> View:
         image = read_sample(self.records[index]).image
@@ -101,35 +108,34 @@ def some_squares(
 ) -> tuple[Square, tuple[int, ...]]:
     """Return squares (N, S, S, 3) of up to `most` photos of all parts, and the photos' families.
 
-    windows: so many of each tiled photo, while there are no more than `most` in all.
+    windows: so many of each photo, or as many as cover it if that is less. The same photo of the same
+    part gives the same ones, whichever parts come after.
     """
     rng = numpy_generator(seed, "statistics")
-    places = [(part, index) for part in parts for index in range(len(part))]
-    chosen = [places[number] for number in rng.permutation(len(places))[:most]]
-    if parts[0].config.framing != "letterbox":
-        chosen *= min(windows, most // len(chosen))
-    squares = np.stack([part.view(index, rng).image for part, index in chosen])
-    return squares, tuple(part.families[index] for part, index in chosen)
-
-
-def refuse_undecided(config: DataConfig) -> None:
-    """Stop where the framing is still to be decided.
-
-    Raises:
-        ConfigError: it is.
-    """
-    if config.framing == "auto":
-        raise ConfigError("data.framing is not decided", hint="choose letterbox, strips or tiles")
+    places = [(number, index) for number, part in enumerate(parts) for index in range(len(part))]
+    chosen = [places[place] for place in rng.permutation(len(places))[:most]]
+    squares, families = [], []
+    for turn in range(windows):
+        for number, index in chosen:
+            part = parts[number]
+            if turn < part.squares(index):
+                stream = numpy_generator(seed, "statistics", number, index, turn)
+                squares.append(part.view(index, stream).image)
+                families.append(part.families[index])
+    return np.stack(squares), tuple(families)
 
 
 def framed(config: DataConfig, records: Sequence[Record]) -> DataConfig:
-    """Return the settings with the framing decided by a look at some of the good photos."""
+    """Return the settings with the framing decided by a look at some of the good photos.
+
+    gain = min(1, S / shorter) / (S / longer),    strips where its median is above `LARGER`
+    """
     if config.framing != "auto":
         return config
-    step = max(1, len(records) // _LOOK_AT)
-    shapes = [read_sample(record).image.shape for record in records[::step][:_LOOK_AT]]
-    aspect = float(np.median([max(shape[:2]) / min(shape[:2]) for shape in shapes]))
-    return config.model_copy(update={"framing": "strips" if aspect > LONG else "letterbox"})
+    size, step = config.size, max(1, len(records) // _LOOK_AT)
+    sides = [sorted(read_sample(r).image.shape[:2]) for r in records[::step][:_LOOK_AT]]
+    gain = float(np.median([min(1, size / shorter) * longer / size for shorter, longer in sides]))
+    return config.model_copy(update={"framing": "strips" if gain > LARGER else "letterbox"})
 
 
 def settled(config: SynthesisConfig, records: Sequence[Record]) -> SynthesisConfig:
@@ -144,8 +150,19 @@ def settled(config: SynthesisConfig, records: Sequence[Record]) -> SynthesisConf
     return config.model_copy(update=decided)
 
 
-def _window(whole: View, corner: tuple[int, int], size: int) -> View:
-    """Return one tile; what lies beyond a small photo repeats its edge and is not valid."""
+def in_memory(config: DataConfig, room: int) -> int:
+    """Return how many photos are kept in so many bytes, at least one; large ones need more room.
+
+    Raises:
+        ConfigError: the framing is still to be decided.
+    """
+    if config.framing == "auto":
+        raise ConfigError("data.framing is not decided", hint="choose letterbox, strips or tiles")
+    return max(1, room // (5 * config.size**2 * _ROOM[config.framing]))
+
+
+def window(whole: View, corner: tuple[int, int], size: int) -> View:
+    """Return one tile of a photo; what lies beyond a small photo repeats its edge and is not valid."""
     top, left = corner
     rows, columns = (slice(top, top + size), slice(left, left + size))
     valid, allowed = np.zeros((size, size), np.bool_), np.zeros((size, size), np.bool_)

@@ -57,7 +57,7 @@ class Credit(NamedTuple):
 
 
 DRAWN, SHOWN = Credit(0.95, 1.0), Credit(0.9, 2.0)
-"""Where it has learned from drawn defects alone, and where from examples of real ones."""
+"""Where it has learned from drawn defects alone, and where from examples, real or generated."""
 
 _COMPARED, _REMEMBERED, _WINDOWS = 48, 1000, 8
 
@@ -87,7 +87,9 @@ class InspectorTask:
         self.device = hardware.device(device)
         self.dtype = hardware.precision(config.training.precision, self.device)
         self.photos = photos
-        squares, kin = some_squares([photos], config.training.seed, _REMEMBERED, _WINDOWS)
+        squares, kin = some_squares(
+            [photos], config.training.seed, _REMEMBERED, _windows([photos, held_out])
+        )
         self.inspector = Inspector.fresh(config, squares, kin)
         self.module: nn.Module = Objective(config, self.inspector, self.dtype)
         self.module.to(memory_format=torch.channels_last)
@@ -212,8 +214,8 @@ def train(
     """Return a detector trained on the dataset's good training photos, saved in `folder/detector`.
 
     examples: defects to learn from beside the drawn ones and those of the dataset's own training split,
-    real or generated; all with masks. Some are held out to say how much what is learned of them counts,
-    with all that was painted of the same real defects. No photo of the test split is opened. A budget
+    real or generated; all with masks. Some are held out to choose the weights by, with all that was
+    painted of the same real defects. No photo of the test split is opened. A budget
     of seconds counts from this call. The run can be killed at any moment; with `resume` it goes on from
     its last checkpoint and ends with the same weights.
 
@@ -261,6 +263,9 @@ def _with_turns(config: InspectorConfig, photos: Photos) -> InspectorConfig:
     """Return the settings with the turns decided by a look at the photos."""
     if config.data.turns != "auto":
         return config
+    if config.data.framing != "letterbox":  # windows are alike where whole photos are not
+        whole = config.data.model_copy(update={"framing": "letterbox"})
+        photos = Photos(photos.records, config.model_copy(update={"data": whole}))
     squares, _ = some_squares([photos], config.training.seed, _COMPARED)
     encoder = LiteEncoder.imagenet(as_float(torch.from_numpy(squares)))
     found = symmetries(squares, encoder)
@@ -299,7 +304,7 @@ def remembering(
     settings = detector.config
     inspector = Inspector(settings)
     inspector.load_state_dict(weights)
-    squares, kin = some_squares(photos, settings.training.seed, _REMEMBERED, _WINDOWS)
+    squares, kin = some_squares(photos, settings.training.seed, _REMEMBERED, _windows(photos))
     inspector.remember(squares, kin, randomness.generator(settings.training.seed, "all patches"))
     return TrainedDetector(
         settings,
@@ -309,6 +314,11 @@ def remembering(
         device=device,
         precision=detector.precision,
     )
+
+
+def _windows(photos: Sequence[Photos]) -> int:
+    """Return how many squares of each photo the memory holds, of all its photos and of a part alike."""
+    return max(1, min(_WINDOWS, _REMEMBERED // sum(map(len, photos))))
 
 
 def _facts(config: InspectorConfig, split: Split, outcome: Outcome, plan: Plan) -> dict[str, Any]:

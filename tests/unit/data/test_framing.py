@@ -14,7 +14,7 @@ from blemish.data.framing import (
     shrink_mask,
     tile_windows,
 )
-from blemish.errors import ImageError
+from blemish.errors import ConfigError, ImageError
 
 SIDES = st.integers(1, 90)
 few = settings(max_examples=60, deadline=None)
@@ -232,6 +232,11 @@ def test_a_strip_looks_as_the_letterboxed_photo_does_and_tiles_look_at_the_photo
     np.testing.assert_array_equal(as_tiled(photo, "strips", 64), letterbox(photo, 64)[0])
     assert as_tiled(photo, "tiles", 64) is photo
     assert as_tiled(photo, "strips", 128) is photo
+
+
+def test_an_unknown_framing_is_no_framing():
+    with pytest.raises(ConfigError, match="got auto"):
+        as_tiled(np.zeros((40, 20), np.bool_), "auto", 8)
 
 
 def test_what_is_neither_photo_nor_mask_cannot_be_shrunk():

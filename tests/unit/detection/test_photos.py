@@ -126,8 +126,11 @@ def test_a_random_window_of_a_strip_is_one_of_the_shrunk_photo(photo):
     assert any(np.array_equal(view.image, shrunk[top : top + 64]) for top in range(129))
 
 
-@pytest.mark.parametrize(("height", "width", "expected"), [(30, 61, "strips"), (60, 30, "letterbox")])
-def test_photos_more_than_twice_as_long_as_wide_are_looked_at_in_strips(photo, height, width, expected):
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(500, 1240, "strips"), (64, 520, "strips"), (512, 256, "letterbox"), (121, 283, "letterbox")],
+)
+def test_strips_are_taken_where_they_show_twice_as_much(photo, height, width, expected):
     record, _ = photo(height, width)
     assert framed(DataConfig(framing="auto"), [record]).framing == expected
     assert framed(DataConfig(framing="tiles"), [record]).framing == "tiles"
@@ -139,12 +142,22 @@ def test_a_framing_that_is_not_decided_is_refused(photo):
         Photos([record], tiled("auto"))
 
 
-def test_of_tiled_photos_several_windows_are_remembered_while_there_is_room(photo):
+def test_of_tiled_photos_several_windows_are_remembered_but_no_more_than_cover_them(photo):
     record, _ = photo(64, 400)
     photos = Photos([record], tiled(), [7])
-    squares, families = some_squares([photos], 0, 5, 8)
+    assert photos.squares(0) == len(tiles(64, 400, tiled().data)) == 8
+    squares, families = some_squares([photos], 0, 1, windows=5)
     assert families == (7,) * 5
     assert len({square.tobytes() for square in squares}) > 1
-    assert len(some_squares([photos], 0, 1000, 8)[0]) == 8
-    assert len(some_squares([photos], 0, 5)[0]) == 1
-    assert len(some_squares([Photos([record], letterboxed())], 0, 5, 8)[0]) == 1
+    assert len(some_squares([photos], 0, 1, windows=20)[0]) == 8
+    assert len(some_squares([photos], 0, 1)[0]) == 1
+    assert len(some_squares([Photos([record], letterboxed())], 0, 5, windows=8)[0]) == 1
+
+
+def test_more_photos_behind_do_not_change_the_windows_of_those_before(photo):
+    record, _ = photo(64, 400)
+    first, second = Photos([record], tiled(), [7]), Photos([record], tiled(), [8])
+    alone, _ = some_squares([first], 0, 9, windows=3)
+    together, families = some_squares([first, second], 0, 9, windows=3)
+    mine = [square for square, family in zip(together, families, strict=True) if family == 7]
+    np.testing.assert_array_equal(mine, alone)
