@@ -83,7 +83,8 @@ class PaintingConfig(Section):
     form: how the weights enter the attention; `logit_add` weighs learned tokens against others, so on
     the embedded backbone, which has no others, only `probs` and `logit_mul` do anything. shrink: cells
     by which a mask starts larger. feather: pixels over which a painting fades in. lookalikes: of so
-    many good photos the one is painted on that is lit most like the photo of the mask.
+    many good photos the one is painted on that is lit most like the photo of the mask; with 1, defects
+    are painted in every light that good photos have.
     """
 
     painter: Literal["patches", "mixed", "network"] = "patches"
@@ -98,7 +99,7 @@ class PaintingConfig(Section):
     form: Literal["logit_add", "logit_mul", "probs"] = "logit_add"
     shrink: Annotated[int, Field(ge=0)] = 0
     feather: Annotated[int, Field(ge=0)] = 0
-    lookalikes: Count = 12
+    lookalikes: Count = 1
 
     @field_validator("reweighting", mode="before")
     @classmethod

@@ -19,6 +19,7 @@ from blemish.synthesis import ProductKind, foreground
 from blemish.synthesis.arrays import Image, Mask
 
 _IN_MEMORY = 16
+_DRAWN = 12
 
 
 def product_in(photo: Image, kind: ProductKind) -> Mask:
@@ -53,14 +54,15 @@ class Goods:
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def like(self, exemplar: Exemplar, template: Template, tried: int, rng: np.random.Generator) -> int:
-        """Return which of `tried` random photos is lit most like an exemplar's, and suits a mask.
+        """Return which of `tried` random photos that suit a mask is lit most like an exemplar's.
 
-        A defect keeps its looks best where it is at home. Of n photos at most n / 4 are tried, so that
-        no photo is taken always.
+        A defect keeps its looks best where it is at home, but an inspector that sees it nowhere else
+        learns that it belongs to that light: with one photo tried, any light is as likely as it is
+        among the good photos. Of n photos at most n / 4 are tried, so that no photo is taken always.
         """
         count = min(tried, max(1, len(self.records) // 4))
-        some = [int(number) for number in rng.integers(len(self.records), size=count)]
-        fitting = suited(template, [self._facts(number)[0] for number in some])
+        some = [int(number) for number in rng.integers(len(self.records), size=max(_DRAWN, tried))]
+        fitting = suited(template, [self._facts(number)[0] for number in some])[:count]
         bright, rich = exemplar.look
 
         def unlike(number: int) -> float:

@@ -85,10 +85,16 @@ def test_at_most_a_quarter_of_the_photos_is_tried_so_that_none_is_always_taken(s
     stream = Drawn(5, 2, 0)
     for tried in (12, 2, 1):
         shelf.like(exemplar, exemplar.template, tried, stream)
-    assert stream.asked == [(8, 2), (8, 2), (8, 1)]
+    assert stream.asked == [(8, 12)] * 3
     few = Goods(shelf.records[:3], "texture")
     few.like(exemplar, exemplar.template, 12, stream := Drawn(1))
-    assert stream.asked == [(3, 1)]
+    assert stream.asked == [(3, 12)]
+
+
+def test_where_one_is_tried_any_light_is_as_likely_as_among_the_good_photos(shelf):
+    exemplar = Exemplar(flat(45), template(spot()), "dent")
+    for first in range(8):
+        assert shelf.like(exemplar, exemplar.template, 1, Drawn(first, 2, 0)) == first
 
 
 def test_every_photo_has_its_turn(shelf):
@@ -111,6 +117,7 @@ def test_a_mask_from_side_to_side_goes_on_a_photo_of_similar_length_whatever_its
     assert shelf.like(exemplar, exemplar.template, 12, Drawn(0, 3)) == 3
     assert shelf.like(exemplar, template(spot()), 12, Drawn(0, 3)) == 0
     assert shelf.like(exemplar, exemplar.template, 12, Drawn(2, 0)) == 0
+    assert shelf.like(exemplar, exemplar.template, 1, Drawn(0, 2, 3, 1)) == 3
 
 
 def test_a_surface_is_product_all_over_and_an_object_where_it_stands_out(tmp_path):
