@@ -186,15 +186,18 @@ class Inspector(nn.Module):
         """Return what the memory is made of: each square's features at strides 8 and 16."""
         return [self.features(as_float(torch.from_numpy(square[None])))[2:] for square in squares]
 
-    def forward(self, photo: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, photo: Tensor, noise: Tensor, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return logits (B, 1, H, W) and the reconstruction (B, 3, H, W) in [0, 1].
 
-        photo: uint8 (B, H, W, 3). noise: (B, 2, 3, H, W), for the fine and for the anchor step.
+        photo: uint8 (B, H, W, 3). noise: (B, 2, 3, H, W), for the fine and for the anchor step. own: as
+        in `novelty`.
         """
-        opinion = self.opinion(photo, noise)
+        opinion = self.opinion(photo, noise, own=own)
         return opinion.verdict(self.ceiling, self.trust), opinion.reconstruction
 
-    def opinion(self, photo: Tensor, noise: Tensor, *, quick: bool = False) -> Opinion:
+    def opinion(
+        self, photo: Tensor, noise: Tensor, *, quick: bool = False, own: Tensor | None = None
+    ) -> Opinion:
         """Return what speaks for a defect at each place; arguments as in `forward`.
 
         quick: in one pass from the small noise even where it denoises iteratively, in hundreds.
@@ -208,7 +211,7 @@ class Inspector(nn.Module):
             steps = steps.expand(2, len(image))
             normal = self.guide(self.guess(image, noise, steps[0], steps[1]))
         features = self.features(image)
-        novelty = self.novelty(features)
+        novelty = self.novelty(features, own)
         learned = self.segment(image, normal, features, novelty).float()
         residual = log_distance(features[1] - normal.features[0]) if features else None
         return Opinion(learned, novelty, residual, normal.image)
@@ -254,7 +257,7 @@ class Inspector(nn.Module):
     def novelty(self, features: list[Tensor], own: Tensor | None = None) -> Tensor | None:
         """Return how far each place is from all that good photos have shown, (B, 1, H/8, W/8).
 
-        own: int64 (B,), the families of training photos, which are not compared with their own. None
+        own: int64 (B,), the families of remembered photos, which are not compared with their own. None
         when the segmenter uses no features.
         """
         if self.memory is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from blemish.detection.inspector import Inspector
 from blemish.detection.noise import NoiseField
 from blemish.errors import ArtifactError
 from blemish.verdicts import TRAINED, Calibration, Detector
+from blemish.verdicts.detector import Photo
 
 
 class TrainedDetector(Detector):
@@ -47,6 +48,7 @@ class TrainedDetector(Detector):
         self.inspector.load_state_dict(dict(weights))
         self.inspector.to(self.device).to(memory_format=torch.channels_last).eval()
         self.field = NoiseField(settings.data.size).to(self.device)
+        self._own: int | None = None
 
     @classmethod
     def load(
@@ -81,13 +83,25 @@ class TrainedDetector(Detector):
         }
         artifacts.save_artifact(Path(folder), self.inspector.state_dict(), card)
 
+    def scores_as_new(self, photos: Sequence[Photo], families: Sequence[int]) -> list[float]:
+        """Return the scores that remembered photos would get, had the memory none of their families."""
+        scores = []
+        for photo, family in zip(photos, families, strict=True):
+            self._own = family
+            try:
+                scores += [found.score for found in self.predict_many([photo], reconstruct=False)]
+            finally:
+                self._own = None
+        return scores
+
     def look(
         self, squares: npt.NDArray[np.uint8], *, reconstruct: bool = True
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
         """Return maps and reconstructions of squares; see `Detector.look`."""
         photo = torch.from_numpy(squares).to(self.device)
+        own = None if self._own is None else torch.full((len(squares),), self._own, device=self.device)
         with torch.inference_mode(), hardware.autocast(self.device, self.dtype):
-            logits, picture = self.inspector(photo, self.field(photo))
+            logits, picture = self.inspector(photo, self.field(photo), own)
         maps = logits.float().sigmoid()[:, 0].cpu().numpy()
         if not reconstruct:
             return maps, None

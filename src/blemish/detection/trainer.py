@@ -249,8 +249,8 @@ def train(
     weights = task.settle({n.removeprefix("inspector."): v for n, v in outcome.weights.items()})
     facts = _facts(config, split, outcome, plan)
     facts["examples"] = 0 if learnt is None else len(learnt)
-    detector = calibrated(config, weights, split, facts, device)
-    detector = remembering(detector, weights, [photos, held_out], device)
+    remembering(config, weights, [photos, held_out])
+    detector = calibrated(config, weights, split, facts, device, held_out.families)
     if run.accelerator.is_main_process:
         detector.save(folder / DETECTOR)
         warning = detector.calibration.warning()
@@ -278,42 +278,32 @@ def calibrated(
     weights: dict[str, Tensor],
     split: Split,
     facts: dict[str, Any],
-    device: str = "auto",
+    device: str,
+    families: Sequence[int],
 ) -> TrainedDetector:
-    """Return the detector with its threshold set on the held-out good photos."""
+    """Return the detector with its threshold set on the held-out good photos, of these families.
+
+    They are in its memory, and are not compared with their own families, as no new photo will be.
+    """
     rate = config.calibration.false_alarm_rate
     precision = config.training.precision
     raw = TrainedDetector(
         config, weights, Calibration.of([], rate), facts, device=device, precision=precision
     )
     photos = [record.image for record in split.validation]
-    return raw.calibrated([p.score for p in raw.predict_many(photos, reconstruct=False)], rate)
+    return raw.calibrated(raw.scores_as_new(photos, families), rate)
 
 
-def remembering(
-    detector: TrainedDetector,
-    weights: dict[str, Tensor],
-    photos: Sequence[Photos],
-    device: str = "auto",
-) -> TrainedDetector:
-    """Return the detector with the patches of all these photos in its memory.
+def remembering(config: InspectorConfig, weights: dict[str, Tensor], photos: Sequence[Photos]) -> None:
+    """Change an inspector's state: its memory holds the patches of all these photos.
 
-    Its threshold stays, although the photos that set it are among them: it was set without them, and a
-    memory that knows more finds less that is new, so good photos are rejected no more often for it.
+    Before the threshold is set: another choice of patches gives other scores (docs/lab.md).
     """
-    settings = detector.config
-    inspector = Inspector(settings)
+    inspector = Inspector(config)
     inspector.load_state_dict(weights)
-    squares, kin = some_squares(photos, settings.training.seed, _REMEMBERED, _windows(photos))
-    inspector.remember(squares, kin, randomness.generator(settings.training.seed, "all patches"))
-    return TrainedDetector(
-        settings,
-        inspector.state_dict(),
-        detector.calibration,
-        detector.facts,
-        device=device,
-        precision=detector.precision,
-    )
+    squares, kin = some_squares(photos, config.training.seed, _REMEMBERED, _windows(photos))
+    inspector.remember(squares, kin, randomness.generator(config.training.seed, "all patches"))
+    weights.update(inspector.state_dict())
 
 
 def _windows(photos: Sequence[Photos]) -> int:
