@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from blemish import artifacts
-from blemish.data import Dataset, as_tiled, cut_tile, letterbox, read_image
+from blemish.data import Dataset
 from blemish.deploy.exported import Engine, ExportedDetector, Precision
 from blemish.deploy.graph import read_graph, save_graph, write_onnx
 from blemish.deploy.parity import Parity, Tolerance, compare
@@ -20,7 +20,7 @@ from blemish.detection import TrainedDetector
 from blemish.errors import ConfigError, DatasetError
 from blemish.records import Record
 from blemish.runtime import file_sha256, logger
-from blemish.verdicts import EXPORTED, tiles
+from blemish.verdicts import EXPORTED
 from blemish.verdicts.detector import Squares
 
 TOLERANCES: dict[Precision, Tolerance] = {
@@ -130,13 +130,8 @@ def _rank(photos: Sequence[Record], number: int) -> int:
 def _good_squares(detector: TrainedDetector, photos: Sequence[Record]) -> Iterator[Squares]:
     """Yield squares of good training photos as the networks see them, spread evenly."""
     for place in np.linspace(0, len(photos) - 1, min(SHOWN, len(photos))).round().astype(int):
-        image = read_image(photos[place].image)
-        if detector.view.framing == "letterbox":
-            yield letterbox(image, detector.view.size)[0]
-        else:
-            shown = as_tiled(image, detector.view.framing, detector.view.size)
-            windows = tiles(shown.shape[0], shown.shape[1], detector.view)
-            yield cut_tile(shown, windows[len(windows) // 2], detector.view.size)
+        squares = detector.squares(photos[place].image)
+        yield squares[len(squares) // 2]
 
 
 def _move(source: Path, target: Path) -> None:

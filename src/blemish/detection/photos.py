@@ -125,23 +125,26 @@ def some_squares(
     return np.stack(squares), tuple(families)
 
 
-def framed(config: DataConfig, records: Sequence[Record]) -> DataConfig:
-    """Return the settings with the framing decided by a look at some of the good photos.
+def some_photos(records: Sequence[Record]) -> list[Square]:
+    """Return up to 16 of the photos, evenly spread, to decide by: uint8 (H, W, 3) of any size."""
+    step = max(1, len(records) // _LOOK_AT)
+    return [read_sample(record).image for record in records[::step][:_LOOK_AT]]
+
+
+def framed(config: DataConfig, images: Sequence[Square]) -> DataConfig:
+    """Return the settings with the framing decided by some good photos.
 
     gain = min(1, S / shorter) / (S / longer),    strips where its median is above `LARGER`
     """
     if config.framing != "auto":
         return config
-    size, step = config.size, max(1, len(records) // _LOOK_AT)
-    sides = [sorted(read_sample(r).image.shape[:2]) for r in records[::step][:_LOOK_AT]]
+    size, sides = config.size, [sorted(image.shape[:2]) for image in images]
     gain = float(np.median([min(1, size / shorter) * longer / size for shorter, longer in sides]))
     return config.model_copy(update={"framing": "strips" if gain > LARGER else "letterbox"})
 
 
-def settled(config: SynthesisConfig, records: Sequence[Record]) -> SynthesisConfig:
-    """Return the settings with every `auto` decided by a look at some of the good photos."""
-    step = max(1, len(records) // _LOOK_AT)
-    images = [read_sample(record).image for record in records[::step][:_LOOK_AT]]
+def settled(config: SynthesisConfig, images: Sequence[Square]) -> SynthesisConfig:
+    """Return the settings with every `auto` decided by some good photos."""
     decided: dict[str, object] = {}
     if config.kind == "auto":
         decided["kind"] = product_kind(images)

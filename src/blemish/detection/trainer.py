@@ -26,7 +26,7 @@ from blemish.detection.inspector import Inspector, Opinion, as_float
 from blemish.detection.joint import Objective
 from blemish.detection.kinship import families
 from blemish.detection.noise import NoiseField
-from blemish.detection.photos import Photos, View, framed, settled, some_squares
+from blemish.detection.photos import Photos, View, framed, settled, some_photos, some_squares
 from blemish.detection.run_folder import prepare_folder
 from blemish.detection.samples import Batch, Samples, drawn
 from blemish.detection.trained import TrainedDetector
@@ -230,10 +230,8 @@ def train(
         kin = dict(zip(dataset.train, families(dataset.train, config.data.size), strict=True))
         shown = gathered(dataset, config, examples)
         split = prepare_folder(dataset, config, folder, kin, shown, resume=resume or not mine)
-    decided = {
-        "data": framed(config.data, split.train),
-        "synthesis": settled(config.synthesis, split.train),
-    }
+    looks = some_photos(split.train)
+    decided = {"data": framed(config.data, looks), "synthesis": settled(config.synthesis, looks)}
     config = config.model_copy(update=decided)
     photos = Photos(split.train, config, [kin[record] for record in split.train])
     photos.warm()
@@ -249,7 +247,7 @@ def train(
     weights = task.settle({n.removeprefix("inspector."): v for n, v in outcome.weights.items()})
     facts = _facts(config, split, outcome, plan)
     facts["examples"] = 0 if learnt is None else len(learnt)
-    remembering(config, weights, [photos, held_out])
+    weights = remembering(config, weights, [photos, held_out])
     detector = calibrated(config, weights, split, facts, device, held_out.families)
     if run.accelerator.is_main_process:
         detector.save(folder / DETECTOR)
@@ -294,8 +292,10 @@ def calibrated(
     return raw.calibrated(raw.scores_as_new(photos, families), rate)
 
 
-def remembering(config: InspectorConfig, weights: dict[str, Tensor], photos: Sequence[Photos]) -> None:
-    """Change an inspector's state: its memory holds the patches of all these photos.
+def remembering(
+    config: InspectorConfig, weights: dict[str, Tensor], photos: Sequence[Photos]
+) -> dict[str, Tensor]:
+    """Return an inspector's state with the patches of all these photos in its memory.
 
     Before the threshold is set: another choice of patches gives other scores (docs/lab.md).
     """
@@ -303,7 +303,7 @@ def remembering(config: InspectorConfig, weights: dict[str, Tensor], photos: Seq
     inspector.load_state_dict(weights)
     squares, kin = some_squares(photos, config.training.seed, _REMEMBERED, _windows(photos))
     inspector.remember(squares, kin, randomness.generator(config.training.seed, "all patches"))
-    weights.update(inspector.state_dict())
+    return dict(inspector.state_dict())
 
 
 def _windows(photos: Sequence[Photos]) -> int:

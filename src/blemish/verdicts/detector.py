@@ -147,6 +147,14 @@ class Detector(ABC):
         not asked for. No square sees its neighbours.
         """
 
+    def squares(self, photo: Photo) -> list[Squares]:
+        """Return a photo as the networks see it: squares, uint8 (S, S, 3) each.
+
+        Raises:
+            ImageError: as in `predict`.
+        """
+        return self._prepare(photo).squares
+
     def predict(self, photo: Photo) -> Prediction:
         """Return the verdict on one photo: a path, or uint8 RGB (H, W, 3).
 

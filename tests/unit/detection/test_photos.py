@@ -5,7 +5,15 @@ import pytest
 
 from blemish.config import DataConfig, InspectorConfig, SynthesisConfig, parse
 from blemish.data import as_tiled, write_sample
-from blemish.detection.photos import Photos, View, framed, settled, some_squares, turned
+from blemish.detection.photos import (
+    Photos,
+    View,
+    framed,
+    settled,
+    some_photos,
+    some_squares,
+    turned,
+)
 from blemish.errors import ConfigError
 from blemish.networks.symmetry import TURNS
 from blemish.records import Record
@@ -80,7 +88,7 @@ UNDECIDED = SynthesisConfig(kind="auto", monochrome="auto")
 
 def test_a_nut_on_a_table_is_an_object_and_its_photos_have_colour(product):
     records = [Record(path) for path in sorted((product / "train" / "good").iterdir())]
-    found = settled(UNDECIDED, records)
+    found = settled(UNDECIDED, some_photos(records))
     assert (found.kind, found.monochrome) == ("object", False)
 
 
@@ -89,13 +97,13 @@ def test_photos_without_colour_are_found_to_be_grey(tmp_path):
     for index in range(4):
         grey = np.random.default_rng(index).integers(0, 256, (64, 64, 1), dtype=np.uint8)
         records.append(write_sample(tmp_path, "good", str(index), grey.repeat(3, 2), split="train"))
-    assert settled(UNDECIDED, records).monochrome is True
+    assert settled(UNDECIDED, some_photos(records)).monochrome is True
 
 
 def test_what_is_decided_already_stays(product):
     decided = SynthesisConfig(kind="texture", monochrome=True)
     records = [Record(path) for path in sorted((product / "train" / "good").iterdir())]
-    assert settled(decided, records) == decided
+    assert settled(decided, some_photos(records)) == decided
 
 
 def test_image_padding_and_allowed_places_turn_together():
@@ -131,9 +139,9 @@ def test_a_random_window_of_a_strip_is_one_of_the_shrunk_photo(photo):
     [(500, 1240, "strips"), (64, 520, "strips"), (512, 256, "letterbox"), (121, 283, "letterbox")],
 )
 def test_strips_are_taken_where_they_show_twice_as_much(photo, height, width, expected):
-    record, _ = photo(height, width)
-    assert framed(DataConfig(framing="auto"), [record]).framing == expected
-    assert framed(DataConfig(framing="tiles"), [record]).framing == "tiles"
+    looks = some_photos([photo(height, width)[0]])
+    assert framed(DataConfig(framing="auto"), looks).framing == expected
+    assert framed(DataConfig(framing="tiles"), looks).framing == "tiles"
 
 
 def test_a_framing_that_is_not_decided_is_refused(photo):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from blemish.artifacts import load_artifact
-from blemish.config import parse, read_yaml
+from blemish.config import InspectorConfig, parse, read_yaml
 from blemish.data import read_dataset, read_split, write_sample
 from blemish.detection import TrainedDetector, train
 from blemish.detection.inspector import Opinion
@@ -125,25 +125,24 @@ def test_what_is_left_to_be_decided_is_decided_by_the_photos(product, tiny, tmp_
     assert resumed.config == found
 
 
-def test_tiles_of_a_larger_photo_can_be_trained_on(tiny, tmp_path):
+def trained_on_noise(folder: Path, config: InspectorConfig, shape: tuple[int, int]) -> Detector:
     for index in range(4):
-        photo = np.random.default_rng(index).integers(0, 256, (80, 100, 3), dtype=np.uint8)
-        write_sample(tmp_path / "data", "good", str(index), photo, split="train")
-    config = tiny(data={"framing": "tiles"})
-    train(read_dataset(tmp_path / "data"), config, tmp_path / "run", ONE, device="cpu")
-    detector = Detector.load(tmp_path / "run" / "detector", device="cpu")
-    assert detector.predict(photo).map.shape == (80, 100)
+        photo = np.random.default_rng(index).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        write_sample(folder / "data", "good", str(index), photo, split="train")
+    train(read_dataset(folder / "data"), config, folder / "run", ONE, device="cpu")
+    detector = Detector.load(folder / "run" / "detector", device="cpu")
+    assert detector.predict(photo).map.shape == shape
+    return detector
+
+
+def test_tiles_of_a_larger_photo_can_be_trained_on(tiny, tmp_path):
+    detector = trained_on_noise(tmp_path, tiny(data={"framing": "tiles"}), (80, 100))
+    assert detector.view.framing == "tiles"
 
 
 def test_long_photos_are_trained_on_in_strips_and_the_card_says_so(tiny, tmp_path):
-    for index in range(4):
-        photo = np.random.default_rng(index).integers(0, 256, (250, 80, 3), dtype=np.uint8)
-        write_sample(tmp_path / "data", "good", str(index), photo, split="train")
-    config = tiny(data={"framing": "auto"})
-    train(read_dataset(tmp_path / "data"), config, tmp_path / "run", ONE, device="cpu")
-    detector = Detector.load(tmp_path / "run" / "detector", device="cpu")
+    detector = trained_on_noise(tmp_path, tiny(data={"framing": "auto"}), (250, 80))
     assert detector.view.framing == detector.facts["framing"] == "strips"
-    assert detector.predict(photo).map.shape == (250, 80)
 
 
 def test_validation_judges_each_held_out_photo_as_it_is_and_with_a_drawn_defect(product, tiny):
