@@ -18,7 +18,7 @@ from PIL import Image
 
 from blemish.data.pictures import outlined, overlay, thumbnail
 from blemish.experiments.charts import Group, curve_chart, histogram
-from blemish.metrics import precision_recall_curve, roc_curve, wilson
+from blemish.metrics import alarm_chance, alarm_rate, precision_recall_curve, roc_curve, wilson
 from blemish.records import GOOD
 from blemish.runtime import atomic_write
 
@@ -26,6 +26,7 @@ Photo = npt.NDArray[np.uint8]
 
 LONGEST_SIDE = 192
 WORST = 12
+_BAD_LUCK = 0.025
 
 METRICS = {
     "image_auroc": ("Image AUROC", "chance that a defective photo scores above a good one"),
@@ -176,16 +177,21 @@ def verdict(report: EvaluationReport) -> dict[str, str]:
     else:
         low, high = wilson(rejected, len(report.good))
         target = report.target_false_alarm_rate
+        held_out = len(report.calibration_scores)
+        above = int((report.calibration_scores >= report.threshold).sum())
+        least, most = alarm_rate(above, held_out)
         words["good"] = (
             f"Of {_photos(len(report.good), 'good')}, {rejected} "
             f"{'was' if rejected == 1 else 'were'} rejected ({percent(report.false_alarm_rate)}; "
-            f"95\N{NARROW NO-BREAK SPACE}% interval "
-            f"{percent(low)} to {percent(high)}). The target is {percent(target)}."
+            f"95\N{NARROW NO-BREAK SPACE}% interval {percent(low)} to {percent(high)}). "
+            f"The target is {percent(target)}. By the {_photos(held_out, 'good')} that set the "
+            f"threshold alone, the rate lies between {percent(least)} and {percent(most)}."
         )
+        chance = alarm_chance(rejected, len(report.good), above, held_out)
         if report.false_alarm_rate <= target:
             words["target"] = "kept"
         else:
-            words["target"] = "within chance" if low <= target else "exceeded"
+            words["target"] = "within chance" if chance >= _BAD_LUCK else "exceeded"
     if report.detection_rate is None or not report.defective:
         words["defective"] = "No defective photos were tested, so the detection rate is unknown."
     else:

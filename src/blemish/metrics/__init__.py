@@ -28,7 +28,7 @@ from blemish.metrics.ranking import (
 )
 from blemish.metrics.regions import ProMode, pro, pro_curve
 from blemish.metrics.resampling import ImageCounts, percentile_interval, redrawn, weighted_auroc
-from blemish.metrics.uncertainty import Interval, bootstrap, wilson
+from blemish.metrics.uncertainty import Interval, alarm_chance, alarm_rate, bootstrap, wilson
 
 __all__ = [
     "Curve",
@@ -39,6 +39,8 @@ __all__ = [
     "PixelScores",
     "ProMode",
     "Ranking",
+    "alarm_chance",
+    "alarm_rate",
     "auroc",
     "average_precision",
     "bootstrap",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import beta, betabinom
 
 from blemish.errors import ConfigError
 from blemish.metrics.ranking import Ranking
@@ -83,3 +84,38 @@ def wilson(hits: int, trials: int, *, level: float = 0.95) -> Interval:
     spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
     scale = 1 + z * z / trials
     return Interval(max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
+
+
+def alarm_rate(above: int, held_out: int, *, level: float = 0.95) -> Interval:
+    """Return where the rate of false alarms lies, in [0, 1], at a threshold that held-out photos set.
+
+        rate ~ Beta(above + 1, held_out - above)
+
+    above: the held-out good photos that score at or above the threshold, which lies just above another
+    one's score. On average over such draws the rate is what split conformal prediction promises; in any
+    one of them it lies around it, the wider the fewer photos there are (Vovk 2012, Proposition 2a).
+
+    Raises:
+        ConfigError: `level` is outside (0, 1), or more are above than there are.
+    """
+    if not 0 <= above <= held_out or not 0 < level < 1:
+        raise ConfigError(
+            f"expected 0 <= above <= held out and a level between 0 and 1, "
+            f"got {above} of {held_out} at {level}",
+            hint="count the held-out good photos at or above the threshold",
+        )
+    if above == held_out:  # nothing says how much lower than all of them it lies
+        return Interval(float(beta.ppf((1 - level) / 2, held_out, 1)) if held_out else 0.0, 1.0)
+    low, high = beta.ppf([(1 - level) / 2, (1 + level) / 2], above + 1, held_out - above)
+    return Interval(float(low), float(high))
+
+
+def alarm_chance(rejected: int, tested: int, above: int, held_out: int) -> float:
+    """Return the chance that at least `rejected` of `tested` new good photos are above the threshold.
+
+    A beta-binomial tail, since the rate is what `alarm_rate` says: both the luck of the tested photos
+    and that of the held-out ones count. 1 where no held-out photo is below the threshold.
+    """
+    if above >= held_out:
+        return 1.0
+    return float(betabinom.sf(rejected - 1, tested, above + 1, held_out - above))

@@ -83,7 +83,7 @@ def report_of(cases: list[Case], **changes: object) -> EvaluationReport:
         target_false_alarm_rate=0.05,
         false_alarm_rate=float(np.mean(good)) if good else None,
         detection_rate=float(np.mean(bad)) if bad else None,
-        calibration_scores=np.linspace(0.1, 0.5, 20),
+        calibration_scores=np.linspace(0.1, 0.499, 20),
         cases=cases,
     )
     return dataclasses.replace(report, **changes)
@@ -128,16 +128,21 @@ def test_every_picture_and_chart_is_described_and_every_table_header_has_a_scope
 def test_the_verdict_counts_photos_in_words() -> None:
     words = verdict(report_of(counted((7, 190), (301, 388))))
     assert words["good"].replace("\u202f", " ") == (
-        "Of 190 good photos, 7 were rejected (3.7 %; 95 % interval 1.8 % to 7.4 %). The target is 5 %."
+        "Of 190 good photos, 7 were rejected (3.7 %; 95 % interval 1.8 % to 7.4 %). The target is 5 %. "
+        "By the 20 good photos that set the threshold alone, the rate lies between 0.1 % and 16.8 %."
     )
     assert words["defective"].startswith("Of 388 defective photos, 301 were found (77.6")
 
 
 @pytest.mark.parametrize(
-    ("rejected", "expected"), [(10, "kept"), (12, "within chance"), (60, "exceeded")]
+    ("rejected", "held_out", "expected"),
+    [(10, 20, "kept"), (30, 20, "within chance"), (30, 400, "exceeded"), (60, 20, "exceeded")],
 )
-def test_a_missed_target_is_told_from_bad_luck(rejected: int, expected: str) -> None:
-    assert verdict(report_of(counted((rejected, 200), (1, 1))))["target"] == expected
+def test_a_missed_target_is_told_from_bad_luck(rejected: int, held_out: int, expected: str) -> None:
+    scores = np.linspace(0.1, THRESHOLD - 0.01, held_out)
+    scores[: held_out // 20 - 1] = THRESHOLD
+    report = report_of(counted((rejected, 200), (1, 1)), calibration_scores=scores)
+    assert verdict(report)["target"] == expected
 
 
 @pytest.mark.parametrize("label", ["good", "pit"])

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from blemish.errors import ConfigError
-from blemish.metrics import Interval, auroc, bootstrap, f1_max, wilson
+from blemish.metrics import Interval, alarm_chance, alarm_rate, auroc, bootstrap, f1_max, wilson
 
 
 def drawn(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,3 +87,25 @@ def test_without_a_trial_the_interval_of_a_share_is_undefined() -> None:
 def test_more_hits_than_trials_are_refused(hits: int, trials: int) -> None:
     with pytest.raises(ConfigError, match="hits"):
         wilson(hits, trials)
+
+
+@pytest.mark.parametrize("above", [0, 1, 4])
+def test_the_rate_of_false_alarms_lies_where_draws_of_photos_put_it(above: int) -> None:
+    rng = np.random.default_rng(0)
+    held_out = np.sort(rng.uniform(size=(40_000, 20)))
+    rates = held_out[:, above]  # of uniform scores, small ones being alarms
+    low, high = alarm_rate(above, 20, level=0.9)
+    assert [np.mean(rates < low), np.mean(rates > high)] == pytest.approx([0.05, 0.05], abs=0.005)
+    tested = rng.uniform(size=(40_000, 30)) <= rates[:, None]
+    for rejected in (1, 4, 9):
+        counted = np.mean(tested.sum(1) >= rejected)
+        assert alarm_chance(rejected, 30, above, 20) == pytest.approx(counted, abs=0.01)
+
+
+def test_a_threshold_below_all_held_out_photos_promises_nothing() -> None:
+    assert alarm_rate(0, 0) == Interval(0, 1)
+    assert alarm_rate(3, 3).high == 1
+    assert alarm_rate(3, 3).low == pytest.approx(0.025 ** (1 / 3))  # all three at once, by chance
+    assert alarm_chance(2, 2, 3, 3) == 1
+    with pytest.raises(ConfigError, match="above"):
+        alarm_rate(4, 3)
