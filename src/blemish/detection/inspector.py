@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from blemish import randomness
 from blemish.config import InspectorConfig
+from blemish.detection.evidence import Opinion
 from blemish.diffusion import (
     add_noise,
     kept_at,
@@ -29,12 +30,6 @@ from blemish.networks import (
     UNetSegmenter,
     log_distance,
 )
-
-EVEN, SOFTNESS = 6.0, 2.0
-"""Where the map is one half, in standard deviations of novelty, and how slowly it saturates."""
-
-SHARPNESS, REACH = 0.5, 6
-"""What a cell of stride 4 loses for each unit that its residual lacks to the largest within reach."""
 
 _STATISTICS = 64
 
@@ -67,45 +62,6 @@ class Reconstruction(NamedTuple):
 
     image: Tensor
     features: list[Tensor]
-
-
-class Opinion(NamedTuple):
-    """What speaks for a defect.
-
-    learned: the segmenter's logits, float32 (B, 1, H, W). novelty: (B, 1, H/8, W/8); residual: log
-    distance from the expected features, (B, 1, H/4, W/4); both None without features.
-    reconstruction: (B, 3, H, W) in [0, 1].
-    """
-
-    learned: Tensor
-    novelty: Tensor | None
-    residual: Tensor | None
-    reconstruction: Tensor
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> Opinion:
-        """Return the opinion with every tensor changed."""
-        return Opinion._make(None if value is None else change(value) for value in self)
-
-    def verdict(self, ceiling: Tensor, trust: Tensor | float = 1.0) -> Tensor:
-        """Return the logits (B, 1, H, W) of a defect (ours).
-
-            novelty + trust * max(0, learned - ceiling)
-                - sharpness * (largest residual nearby - residual)
-
-        Without novelty they are the segmenter's. With it, two kinds of evidence add up: the novelty,
-        which knows no drawn defect and so cannot have learned wrongly, and what the segmenter says
-        beyond `ceiling`, which it does not reach on most pixels of good photos that it has not seen.
-        trust: how much that counts, more where it learned from examples of real defects. Novelty is
-        coarse; the distance from what the denoiser expects is fine, and says where in the neighbourhood
-        the defect lies: the last term takes the halo away and leaves the peak (docs/lab.md).
-        """
-        if self.novelty is None or self.residual is None:
-            return self.learned
-        size = (self.learned.shape[-2], self.learned.shape[-1])
-        novelty = F.interpolate(self.novelty, size, mode="bilinear")
-        halo = F.interpolate(below_peak(self.residual, REACH), size, mode="bilinear")
-        evidence = novelty + trust * F.relu(self.learned - ceiling) - SHARPNESS * halo
-        return (evidence - EVEN) / SOFTNESS
 
 
 class Inspector(nn.Module):
@@ -329,12 +285,6 @@ class Inspector(nn.Module):
             else F.avg_pool2d(part, stride // self.patch)
             for part, stride in zip(parts, LiteEncoder.strides[1:], strict=True)
         ]
-
-
-def below_peak(values: Tensor, reach: int) -> Tensor:
-    """Return how far each cell stays below the largest within `reach` cells: (B, 1, h, w), >= 0."""
-    rows = F.max_pool2d(values, (1, 2 * reach + 1), 1, (0, reach))
-    return F.max_pool2d(rows, (2 * reach + 1, 1), 1, (reach, 0)) - values
 
 
 def as_float(photo: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ from blemish import hardware, randomness, runtime
 from blemish.config import InspectorConfig
 from blemish.data import Dataset, Split, write_png
 from blemish.data.pictures import contact_sheet, overlay
+from blemish.detection.evidence import Opinion
 from blemish.detection.examples import Examples, divided, gathered
-from blemish.detection.inspector import Inspector, Opinion, as_float
+from blemish.detection.inspector import Inspector, as_float
 from blemish.detection.joint import Objective
 from blemish.detection.kinship import families
 from blemish.detection.noise import NoiseField

@@ -1,26 +1,15 @@
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blemish.data import read_dataset
-from blemish.detection.inspector import (
-    EVEN,
-    REACH,
-    SHARPNESS,
-    SOFTNESS,
-    Inspector,
-    Opinion,
-    as_float,
-    below_peak,
-)
+from blemish.detection.inspector import Inspector, as_float
 from blemish.detection.joint import FEATURE_WEIGHT, Objective
 from blemish.detection.photos import Photos
 from blemish.detection.samples import Batch, Samples
@@ -252,42 +241,6 @@ def test_the_autoencoder_learns_the_photo_itself_and_sees_no_noise(tiny, batch):
     inspector.denoiser.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     assert found(batch)["noise"].item() == 0
     assert torch.equal(seen[0], as_float(batch.photo))
-
-
-def test_without_features_the_verdict_is_what_the_segmenter_says():
-    learned = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    opinion = Opinion(learned, None, None, torch.zeros(1, 3, 8, 8))
-    assert torch.equal(opinion.verdict(torch.tensor(0.5)), learned)
-
-
-def test_novelty_and_what_the_segmenter_says_beyond_its_ceiling_add_up():
-    learned = torch.zeros(1, 1, 16, 16)
-    learned[..., 3, 5], learned[..., 9, 9] = 7.0, 1.5
-    novelty, flat = torch.full((1, 1, 2, 2), 3.0), torch.full((1, 1, 4, 4), -2.0)
-    opinion = Opinion(learned, novelty, flat, torch.zeros(1, 3, 16, 16))
-    expected = torch.full((1, 1, 16, 16), (3.0 - EVEN) / SOFTNESS)
-    expected[..., 3, 5] += (7.0 - 2.0) / SOFTNESS
-    torch.testing.assert_close(opinion.verdict(torch.tensor(2.0)), expected)
-
-
-def test_the_residual_takes_the_halo_and_leaves_the_peak():
-    residual = torch.zeros(1, 1, 64, 64)
-    residual[..., 20, 30] = 4.0
-    novelty = torch.full((1, 1, 32, 32), 5.0)
-    opinion = Opinion(torch.zeros(1, 1, 256, 256), novelty, residual, torch.zeros(1, 3, 256, 256))
-    found = opinion.verdict(torch.tensor(1.0))[0, 0] * SOFTNESS + EVEN
-    assert found[82, 122] == pytest.approx(5 - SHARPNESS * 4 * (1 - 0.875**2))
-    assert found[4 * (20 + REACH) - 2, 122] == pytest.approx(5 - SHARPNESS * 4)
-    assert found[4 * (20 + REACH) + 6, 122] == pytest.approx(5)
-
-
-def test_the_distance_below_the_peak_is_that_of_every_square_window():
-    values = torch.randn(2, 1, 9, 11, generator=torch.Generator().manual_seed(0))
-    padded = F.pad(values, (2, 2, 2, 2), value=-torch.inf)
-    for row, column in itertools.product(range(9), range(11)):
-        peak = padded[..., row : row + 5, column : column + 5].amax((2, 3))
-        expected = peak - values[..., row, column]
-        torch.testing.assert_close(below_peak(values, 2)[..., row, column], expected)
 
 
 def test_pictures_become_numbers_between_zero_and_one():

@@ -13,7 +13,7 @@ from blemish.artifacts import load_artifact
 from blemish.config import InspectorConfig, parse, read_yaml
 from blemish.data import read_dataset, read_split, write_sample
 from blemish.detection import TrainedDetector, train
-from blemish.detection.inspector import Opinion
+from blemish.detection.evidence import Opinion
 from blemish.detection.kinship import families
 from blemish.detection.photos import Photos
 from blemish.detection.trainer import InspectorTask, calibrated
