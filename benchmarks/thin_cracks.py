@@ -3,8 +3,8 @@
     python benchmarks/thin_cracks.py OUT [--height 500 --width 1250]
 
 Grain, streaks, pits and machining marks are normal; a crack is a dark line of one to four pixels whose
-mask is seven wide, as people draw them. OUT is an MVTec tree: 120 good photos to learn from, 40 good and
-40 cracked ones to judge.
+mask is seven wide, as people draw them. OUT is an MVTec tree: 120 good photos to learn from, 40 good
+and 40 cracked ones to judge.
 """
 
 from __future__ import annotations
