@@ -101,7 +101,7 @@ def _noise(shape: Shape, deviation: Any, rng: np.random.Generator) -> Plane:
 def _window(shape: Shape, row: float, column: float, reach: int) -> tuple[tuple[slice, slice], Plane]:
     """Return the part of a plane around a place, and squared distances from the place in it."""
     rows, columns = (
-        slice(int(max(0, middle - reach)), max(0, int(min(length, middle + reach))))
+        slice(*np.clip([int(middle - reach), int(middle + reach)], 0, length))
         for length, middle in zip(shape, (row, column), strict=True)
     )
     y, x = np.mgrid[rows, columns]
