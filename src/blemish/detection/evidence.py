@@ -63,8 +63,7 @@ class Opinion(NamedTuple):
 
 def bounded(novelty: Tensor) -> Tensor:
     """Return novelty as it is up to `EVEN`, and beyond bent to stay below `EVEN` + `SOFTNESS`."""
-    beyond = F.relu(novelty - EVEN)
-    return novelty - beyond + SOFTNESS * torch.tanh(beyond / SOFTNESS)
+    return novelty.clamp(max=EVEN) + SOFTNESS * torch.tanh(F.relu(novelty - EVEN) / SOFTNESS)
 
 
 def below_peak(values: Tensor, reach: int) -> Tensor:
