@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, betabinom
+from scipy.special import betaincinv, betaln
 
 from blemish.errors import ConfigError
 from blemish.metrics.ranking import Ranking
@@ -105,17 +105,22 @@ def alarm_rate(above: int, held_out: int, *, level: float = 0.95) -> Interval:
             hint="count the held-out good photos at or above the threshold",
         )
     if above == held_out:  # nothing says how much lower than all of them it lies
-        return Interval(float(beta.ppf((1 - level) / 2, held_out, 1)) if held_out else 0.0, 1.0)
-    low, high = beta.ppf([(1 - level) / 2, (1 + level) / 2], above + 1, held_out - above)
+        return Interval(float(betaincinv(held_out, 1, (1 - level) / 2)) if held_out else 0.0, 1.0)
+    low, high = betaincinv(above + 1, held_out - above, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
 def alarm_chance(rejected: int, tested: int, above: int, held_out: int) -> float:
     """Return the chance that at least `rejected` of `tested` new good photos are above the threshold.
 
-    A beta-binomial tail, since the rate is what `alarm_rate` says: both the luck of the tested photos
-    and that of the held-out ones count. 1 where no held-out photo is below the threshold.
+        sum_(k >= rejected) C(tested, k) B(k + a, tested - k + b) / B(a, b)
+
+    A beta-binomial tail, since the rate is Beta(a, b) as in `alarm_rate`: both the luck of the tested
+    photos and that of the held-out ones count. 1 where no held-out photo is below the threshold.
     """
     if above >= held_out:
         return 1.0
-    return float(betabinom.sf(rejected - 1, tested, above + 1, held_out - above))
+    a, b = above + 1, held_out - above
+    k = np.arange(rejected, tested + 1)
+    ways = -np.log(tested + 1) - betaln(tested - k + 1, k + 1)
+    return float(np.exp(ways + betaln(k + a, tested - k + b) - betaln(a, b)).sum())

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import beta, betabinom, binomtest
 
 from blemish.errors import ConfigError
 from blemish.metrics import Interval, alarm_chance, alarm_rate, auroc, bootstrap, f1_max, wilson
@@ -100,6 +100,15 @@ def test_the_rate_of_false_alarms_lies_where_draws_of_photos_put_it(above: int) 
     for rejected in (1, 4, 9):
         counted = np.mean(tested.sum(1) >= rejected)
         assert alarm_chance(rejected, 30, above, 20) == pytest.approx(counted, abs=0.01)
+
+
+@pytest.mark.parametrize(("above", "held_out"), [(0, 1), (0, 20), (19, 400), (7, 9)])
+def test_rate_and_chance_of_false_alarms_equal_scipy(above: int, held_out: int) -> None:
+    expected = beta.interval(0.95, above + 1, held_out - above)
+    assert alarm_rate(above, held_out) == pytest.approx(expected)
+    for rejected in (0, 1, 12, 200):
+        tail = betabinom.sf(rejected - 1, 200, above + 1, held_out - above)
+        assert alarm_chance(rejected, 200, above, held_out) == pytest.approx(tail)
 
 
 def test_a_threshold_below_all_held_out_photos_promises_nothing() -> None:
