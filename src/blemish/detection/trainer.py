@@ -25,7 +25,6 @@ from blemish.detection.evidence import Opinion
 from blemish.detection.examples import Examples, divided, gathered
 from blemish.detection.inspector import Inspector, as_float
 from blemish.detection.joint import Objective
-from blemish.detection.kinship import families
 from blemish.detection.noise import NoiseField
 from blemish.detection.photos import Photos, View, framed, settled, some_photos, some_squares
 from blemish.detection.run_folder import prepare_folder
@@ -33,6 +32,7 @@ from blemish.detection.samples import Batch, Samples, drawn
 from blemish.detection.trained import TrainedDetector
 from blemish.metrics import PixelScores, auroc
 from blemish.networks import LiteEncoder
+from blemish.networks.kinship import families
 from blemish.networks.symmetry import symmetries
 from blemish.randomness import numpy_generator
 from blemish.records import Record

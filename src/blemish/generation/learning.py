@@ -30,9 +30,12 @@ from blemish.generation.generator import Generator
 from blemish.generation.goods import Goods
 from blemish.generation.inversion import Inversion, InversionSettings
 from blemish.generation.masks import Template
+from blemish.generation.normality import Normality
 from blemish.generation.prior import READERS, described
+from blemish.generation.repertoire import Repertoire
 from blemish.generation.saving import open_painting_backbone, save_parts
 from blemish.generation.views import Subject
+from blemish.generation.workers import one_thread
 from blemish.generator_config import GeneratorConfig
 from blemish.networks import LiteEncoder
 from blemish.networks.symmetry import symmetries
@@ -121,6 +124,9 @@ def learn(
     shown = [_named(record, dataset.root) for record in records]
     _claim(folder, config, shown, resume=resume)
     exemplars = _exemplars(samples, config)
+    with one_thread():  # so that the same patches are remembered on every machine
+        normality = Normality.of(goods, Repertoire(exemplars, ()).features)
+    repertoire = Repertoire(exemplars, (), normality=normality)
     if isinstance(backbone, PixelCodec):
         pictures = [as_picture(sample.image) for sample in samples]
         backbone.standardise([*pictures, *(as_picture(read_sample(r).image) for r in _some(goods))])
@@ -140,11 +146,11 @@ def learn(
         if config.learning.masks:
             embedding, facts["masks"] = run("masks", left, folder / "masks")
         if config.painting.reweighting == "auto":
-            save_parts(folder / GENERATOR, config, exemplars, backbone, embedding, facts)
+            save_parts(folder / GENERATOR, config, repertoire, backbone, embedding, facts)
             draft = Generator.load(folder / GENERATOR, device=device)
             facts["unfilled"] = _unfilled(draft, Goods(goods, draft.kind))
     facts["seconds"] = round(time.monotonic() - begun, 1)
-    save_parts(folder / GENERATOR, config, exemplars, backbone, embedding, facts)
+    save_parts(folder / GENERATOR, config, repertoire, backbone, embedding, facts)
     return Generator.load(folder / GENERATOR, device=device)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +15,9 @@ from blemish.generation.masks import bounds
 from blemish.synthesis.arrays import Image, Mask
 
 Floats: TypeAlias = npt.NDArray[np.float32]
+
+Features: TypeAlias = Callable[[Image], Sequence[Floats]]
+"""From a picture, uint8 (S, S, 3), to feature maps, each float32 (C, h, w)."""
 
 Portrait: TypeAlias = tuple[Floats, Floats]
 """The box around a defect as grey float32 (32, 32), and how much of each cell is mask."""

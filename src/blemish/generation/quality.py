@@ -13,6 +13,7 @@ import torch
 from blemish.errors import DatasetError
 from blemish.generation.crops import window_around
 from blemish.generation.measures import (
+    Features,
     Floats,
     healed,
     masked_features,
@@ -24,10 +25,11 @@ from blemish.generation.measures import (
 from blemish.synthesis.arrays import Image, Mask, check_image, check_same_size
 
 if TYPE_CHECKING:
+    from blemish.generation.normality import Normality
     from blemish.networks import LiteEncoder
 
-Features: TypeAlias = Callable[[Image], Sequence[Floats]]
-"""From a picture, uint8 (S, S, 3), to feature maps, each float32 (C, h, w)."""
+Seen: TypeAlias = tuple[Sequence[Floats], Mask]
+"""Feature maps of a square, and the mask in it, bool (S, S)."""
 
 Pair = TypeVar("Pair")
 
@@ -35,7 +37,13 @@ SURELY_A_COPY = 0.995
 NOT_A_COPY = 0.97
 """The limit for copies is the likeness of real defects to each other, but within these two."""
 
-_SQUARE = 128
+PLAIN = 2.0
+"""A defect more novel than this is plain to see, in deviations of what good photos differ by."""
+
+SQUARE = 128
+"""Side of the square around a defect in which its features are compared, pixels."""
+
+_PLAINEST = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +57,8 @@ class Scores:
     nearest real defect, in units of the real ones' own; None without an encoder or with one defect.
     gain: share of the way to the nearest real defect that painting went, from the features of the good
     photo at the same place; 0 where it is no more like one than before; None without an encoder.
+    novelty: how far the place is from all that good photos have shown, in deviations of what these
+    differ by; None where none were given.
     """
 
     change: float
@@ -58,6 +68,7 @@ class Scores:
     copy: float
     distance: float | None = None
     gain: float | None = None
+    novelty: float | None = None
 
     def summary(self) -> dict[str, float | None]:
         """Return the scores rounded to 4 digits, ready for JSON."""
@@ -82,8 +93,8 @@ class Verdict:
 class Gate:
     """The limits that a pair has to keep; `Judge.gate` derives them from the real defects.
 
-    least_change, least_fill, most_seam, most_copy, most_distance, least_gain: for the scores of these
-    names; None lets everything pass.
+    least_change, least_fill, most_seam, most_copy, most_distance, least_gain, least_novelty: for the
+    scores of these names; None lets everything pass.
     """
 
     least_change: float = 1.0
@@ -92,6 +103,7 @@ class Gate:
     most_copy: float = NOT_A_COPY
     most_distance: float | None = None
     least_gain: float | None = None
+    least_novelty: float | None = None
 
     def verdict(self, scores: Scores) -> Verdict:
         """Return whether the scores keep all limits, and if not, which they break."""
@@ -103,6 +115,7 @@ class Gate:
             ("copy", scores.copy, self.most_copy, 1),
             ("distance", scores.distance, self.most_distance, 1),
             ("gain", scores.gain, self.least_gain, -1),
+            ("novelty", scores.novelty, self.least_novelty, -1),
         ]
         broken = (
             f"{name} {value:.3g} {'above' if end > 0 else 'below'} {limit:.3g}"
@@ -125,17 +138,26 @@ class Chosen(Generic[Pair]):
 class Judge:
     """Scores pairs of one defect type against its few real defects."""
 
-    def __init__(self, real: Sequence[tuple[Image, Mask]], features: Features | None = None) -> None:
+    def __init__(
+        self,
+        real: Sequence[tuple[Image, Mask]],
+        features: Features | None = None,
+        normality: Normality | None = None,
+    ) -> None:
         """`real`: photos with their masks, at least one; `features`: a frozen encoder, None for none.
+
+        normality: what good photos look like in that encoder's features, None where that is not known.
 
         Raises:
             DatasetError: there is no real defect.
         """
         if not real:
             raise DatasetError("there is no real defect to judge by", hint="give at least one")
-        self.real, self.features = tuple(real), features
+        self.real, self.features, self.normality = tuple(real), features, normality
         self.portraits = [portrait(image, mask) for image, mask in real]
-        self.vectors = np.stack([self._vector(*pair) for pair in real]) if features else None
+        seen = [one for pair in real if (one := self._features(*pair)) is not None]
+        vectors = [masked_features(*one) for one in seen]
+        self.vectors = np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
 
     def scores(self, good: Image, made: Image, mask: Mask) -> Scores:
         """Return the scores of a pair. good, made: uint8 (H, W, 3); mask: bool (H, W), not empty.
@@ -147,14 +169,16 @@ class Judge:
         check_same_size(good, made, "generated photo")
         check_same_size(good, mask, "mask")
         change, fill = realised(good, made, mask)
+        before, after = self._features(good, mask), self._features(made, mask)
         return Scores(
             change=change,
             fill=fill,
             outside=float(np.abs(made.astype(np.int16) - good)[~mask].max(initial=0)),
             seam=seam(made, mask),
             copy=most_alike(portrait(made, mask), self.portraits),
-            distance=self._distance(made, mask),
-            gain=self._gain(good, made, mask),
+            distance=self._distance(after),
+            gain=self._gain(before, after),
+            novelty=self._novelty(made, mask),
         )
 
     def gate(self) -> Gate:
@@ -162,8 +186,10 @@ class Judge:
 
             least_change = min(1, c / 2),  least_fill = min(1/2, f / 2)
             most_seam = max(2, 5/4 s),     most_distance = 3/2 d,    least_gain = 0
+            least_novelty = min(2, n)
 
-        c, f: smallest of a real defect; s, d: largest of one. most_copy: median likeness of a real
+        c, f: smallest of a real defect; s, d: largest of one; n: exceeded by a quarter of them. What
+        looks like a good part teaches false alarms (docs/lab.md). most_copy: median likeness of a real
         defect to the nearest other one, in [0.97, 0.995]. The good photo under a real defect is not
         known: its stand-in repeats the colours around the mask.
         Distances are limited from three real defects on.
@@ -174,6 +200,7 @@ class Judge:
             for i, one in enumerate(self.portraits)
         ]
         apart = self._apart()
+        novel = [value for pair in self.real if (value := self._novelty(*pair)) is not None]
         return Gate(
             least_change=min(1.0, min(changes) / 2),
             least_fill=min(0.5, min(fills) / 2),
@@ -181,38 +208,44 @@ class Judge:
             most_copy=float(np.clip(np.median(others), NOT_A_COPY, SURELY_A_COPY)),
             most_distance=1.5 * float(apart.max() / np.median(apart)) if len(apart) > 2 else None,
             least_gain=0.0,
+            least_novelty=min(PLAIN, float(np.quantile(novel, _PLAINEST))) if novel else None,
         )
 
-    def _vector(self, image: Image, mask: Mask) -> Floats:
-        window = window_around(mask, _SQUARE)
-        assert self.features is not None  # noqa: S101 - called with features only
-        return masked_features(self.features(window.cut(image)), window.cut_mask(mask))
+    def _features(self, image: Image, mask: Mask) -> Seen | None:
+        """Return what an encoder sees around a mask; None without one."""
+        if self.features is None:
+            return None
+        window = window_around(mask, SQUARE)
+        return self.features(window.cut(image)), window.cut_mask(mask)
 
     def _apart(self) -> npt.NDArray[np.float64]:
         """Return how far each real defect is from the nearest other one: (n,), or none to compare."""
-        if self.vectors is None or len(self.vectors) < 2:
+        if len(self.vectors) < 2:
             return np.zeros(0)
         gaps = np.linalg.norm(self.vectors[:, np.newaxis] - self.vectors, axis=2).astype(np.float64)
         np.fill_diagonal(gaps, np.inf)
         nearest: npt.NDArray[np.float64] = np.maximum(gaps.min(1), 1e-6)
         return nearest
 
-    def _distance(self, made: Image, mask: Mask) -> float | None:
+    def _distance(self, seen: Seen | None) -> float | None:
         apart = self._apart()
-        if self.vectors is None or not len(apart):
+        if seen is None or not len(apart):
             return None
-        gaps = np.linalg.norm(self.vectors - self._vector(made, mask), axis=1)
-        return float(gaps.min() / np.median(apart))
+        return self._nearest(seen) / float(np.median(apart))
 
-    def _gain(self, good: Image, made: Image, mask: Mask) -> float | None:
+    def _gain(self, before: Seen | None, after: Seen | None) -> float | None:
         """Return how much nearer to the nearest real defect painting has brought the place."""
-        if self.vectors is None:
+        if before is None or after is None:
             return None
-        before, after = (
-            float(np.linalg.norm(self.vectors - self._vector(image, mask), axis=1).min())
-            for image in (good, made)
-        )
-        return 1 - after / max(before, 1e-6)
+        return 1 - self._nearest(after) / max(self._nearest(before), 1e-6)
+
+    def _nearest(self, seen: Seen) -> float:
+        return float(np.linalg.norm(self.vectors - masked_features(*seen), axis=1).min())
+
+    def _novelty(self, image: Image, mask: Mask) -> float | None:
+        if self.features is None or self.normality is None:
+            return None
+        return self.normality.novelty(image, mask, self.features)
 
 
 def first_accepted(

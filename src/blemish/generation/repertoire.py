@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +18,16 @@ from blemish.generation.crops import window_around
 from blemish.generation.exemplars import Exemplar
 from blemish.generation.habits import Habit, habit
 from blemish.generation.masks import Template, largest_extent, read_templates
-from blemish.generation.quality import Gate, Judge, encoder_features
+from blemish.generation.quality import SQUARE, Gate, Judge, encoder_features
 from blemish.networks import LiteEncoder
 from blemish.randomness import numpy_generator
 
 if TYPE_CHECKING:
     from blemish.config import Turn
     from blemish.generation.masks import Points
+    from blemish.generation.measures import Features
+    from blemish.generation.normality import Normality
     from blemish.synthesis.arrays import Image, Mask
-
-_SQUARE = 128
 
 
 class Repertoire:
@@ -41,9 +41,10 @@ class Repertoire:
         exemplars: Mapping[str, Sequence[Exemplar]],
         turns: Sequence[Turn],
         templates: Mapping[str, Sequence[Template]] | None = None,
+        normality: Normality | None = None,
     ) -> None:
         self.exemplars = {label: tuple(exemplars[label]) for label in sorted(exemplars)}
-        self.turns = tuple(turns)
+        self.turns, self.normality = tuple(turns), normality
         own = {label: [one.template for one in some] for label, some in self.exemplars.items()}
         self.templates = {label: tuple(some) for label, some in {**own, **(templates or {})}.items()}
         self.habits: Callable[[str], tuple[Habit, Points]] = lru_cache(None)(self._habits)
@@ -59,7 +60,7 @@ class Repertoire:
             ImageError: a mask cannot be read.
         """
         given = {self.known(label): read_templates((), given=files) for label, files in masks.items()}
-        return Repertoire(self.exemplars, self.turns, {**self.templates, **given})
+        return Repertoire(self.exemplars, self.turns, {**self.templates, **given}, self.normality)
 
     @property
     def masks_digest(self) -> str:
@@ -116,6 +117,11 @@ class Repertoire:
         own = [one for one in real if one.template is mask]
         return sorted({one.sha256 for one in (*own, *(real if sources is None else sources))} - {""})
 
+    @cached_property
+    def features(self) -> Features:
+        """The ImageNet features that defects are compared in."""
+        return encoder_features(self._encoder())
+
     def _habits(self, label: str) -> tuple[Habit, Points]:
         """Return where a type's defects like to be, and their largest extent."""
         templates = self.templates[label]
@@ -123,12 +129,12 @@ class Repertoire:
         return habit(templates, self.turns, rng), largest_extent(templates)
 
     def _judge(self, label: str) -> Judge:
-        return Judge(self.real(label), encoder_features(self._encoder()))
+        return Judge(self.real(label), self.features, self.normality)
 
     def _standardised_encoder(self) -> LiteEncoder:
         """Return the ImageNet network, its features standardised on the real defects."""
         squares = [
-            window_around(one.template.mask, _SQUARE).cut(one.image)
+            window_around(one.template.mask, SQUARE).cut(one.image)
             for some in self.exemplars.values()
             for one in some
         ]

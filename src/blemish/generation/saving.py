@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from blemish.errors import ArtifactError, BlemishError
 from blemish.generation.embedding import Embedding
 from blemish.generation.exemplars import Exemplar
 from blemish.generation.masks import Template
+from blemish.generation.normality import Normality
 from blemish.generation.painter import Painter, refuse_unfit
 from blemish.generation.repertoire import Repertoire
 from blemish.generator_config import GeneratorConfig
@@ -33,12 +34,12 @@ Parts = tuple[GeneratorConfig, Repertoire, Painter, str, dict[str, Any]]
 def save_parts(
     folder: Path,
     config: GeneratorConfig,
-    exemplars: Mapping[str, Sequence[Exemplar]],
+    repertoire: Repertoire,
     backbone: PixelCodec | LatentBackbone,
     embedding: Embedding | None,
     facts: Mapping[str, Any],
 ) -> None:
-    """Write a generator: real defects, learned tokens, and the network where it has adapted.
+    """Write a generator: real defects, what is normal, tokens, and the network where it has adapted.
 
     The network is kept in half precision. A pretrained backbone is named, not copied.
 
@@ -47,8 +48,8 @@ def save_parts(
     """
     tensors: dict[str, Tensor] = {}
     shown: list[dict[str, Any]] = []
-    for label in sorted(exemplars):
-        for one in exemplars[label]:
+    for label, some in repertoire.exemplars.items():
+        for one in some:
             name, template = f"exemplar.{len(shown)}", one.template
             tensors[f"{name}.image"] = torch.from_numpy(np.array(one.image))
             tensors[f"{name}.mask"] = torch.from_numpy(np.array(template.mask))
@@ -65,6 +66,9 @@ def save_parts(
     if embedding is not None:
         card["embedding"] = {"types": list(embedding.types), "shape": embedding.shape}
         tensors |= {f"embedding.{name}": value for name, value in embedding.state_dict().items()}
+    if repertoire.normality is not None:
+        normal = repertoire.normality.state_dict()
+        tensors |= {f"normality.{name}": value for name, value in normal.items()}
     if isinstance(backbone, Embedded) and config.learning.network:
         for name, value in backbone.network.state_dict().items():
             tensors[f"network.{name}"] = value.half()
@@ -133,7 +137,11 @@ def _repertoire(
         template, label = Template(mask, product, entry["mask"], entry["sha256"]), entry["type"]
         sha256 = photos[index]["sha256"] if index < len(photos) else ""
         exemplars.setdefault(label, []).append(Exemplar(image, template, label, sha256))
-    return Repertoire(exemplars, turns)
+    normality, known = None, artifacts.part(tensors, "normality")
+    if known:
+        normality = Normality()
+        normality.load_state_dict(known)
+    return Repertoire(exemplars, turns, normality=normality)
 
 
 def _model(card: Mapping[str, Any]) -> str:

@@ -14,10 +14,10 @@ from blemish.config import InspectorConfig, parse, read_yaml
 from blemish.data import read_dataset, read_split, write_sample
 from blemish.detection import TrainedDetector, train
 from blemish.detection.evidence import Opinion
-from blemish.detection.kinship import families
 from blemish.detection.photos import Photos
 from blemish.detection.trainer import InspectorTask, calibrated
 from blemish.errors import ArtifactError, DatasetError
+from blemish.networks.kinship import families
 from blemish.training import Plan
 from blemish.verdicts import Detector
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from blemish.errors import DatasetError, ImageError
+from blemish.generation.measures import masked_features
 from blemish.generation.quality import Gate, Judge, Scores, Verdict, encoder_features, first_accepted
 from blemish.networks import LiteEncoder
 
@@ -42,7 +43,7 @@ def test_a_defect_like_the_real_ones_passes(seed):
 def test_gain_is_the_share_of_the_way_to_the_nearest_real_defect():
     judge = Judge(REAL, colours)
     good, made, mask = defect(6)
-    vectors = [judge._vector(image, mask) for image in (good, made)]
+    vectors = [masked_features(*judge._features(image, mask)) for image in (good, made)]
     before, after = (min(np.linalg.norm(one - v) for one in judge.vectors) for v in vectors)
     assert judge.scores(good, made, mask).gain == pytest.approx(1 - after / before, abs=1e-6)
     assert judge.scores(good, good, mask).gain == 0

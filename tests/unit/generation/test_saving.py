@@ -22,7 +22,7 @@ def saved(generator: Generator, folder: Path) -> Path:
     save_parts(
         folder,
         generator.config,
-        generator.repertoire.exemplars,
+        generator.repertoire,
         generator.painter.backbone,
         generator.painter.embedding,
         generator.facts,
@@ -50,6 +50,13 @@ def test_what_is_saved_and_loaded_paints_the_same(made, dataset, tmp_path):
         one, other = (g.paint(dataset.train[1].image, label, seed=3) for g in (made, loaded))
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.mask, other.mask)
+
+
+def test_what_is_normal_comes_back_bit_for_bit(made, tmp_path):
+    loaded = Generator.load(saved(made, tmp_path / "generator"), device="cpu")
+    known, found = (g.repertoire.normality.state_dict() for g in (made, loaded))
+    assert known.keys() == found.keys()
+    assert all(torch.equal(known[name], found[name]) for name in known)
 
 
 def test_the_real_defects_come_back_in_order_and_bit_for_bit(made, tmp_path):

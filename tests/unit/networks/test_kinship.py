@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from blemish.data import write_sample
-from blemish.detection.kinship import clusters, families
+from blemish.networks.kinship import clusters, families
 from blemish.records import Record
 from blemish.synthesis import draw_good
 

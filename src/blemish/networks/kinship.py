@@ -11,8 +11,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from blemish.data import letterbox, read_sample
-from blemish.detection.inspector import as_float
-from blemish.networks import LiteEncoder
+from blemish.networks.encoder import LiteEncoder
 from blemish.networks.symmetry import places
 from blemish.records import Record
 
@@ -40,7 +39,7 @@ def families(records: Sequence[Record], size: int) -> list[int]:
     squares = [letterbox(read_sample(record).image, size)[0] for record in records]
     by_content = sorted(squares, key=lambda square: square.tobytes())  # names must not matter
     some = np.stack(by_content[:: max(1, count // _STATISTICS)])
-    encoder = LiteEncoder.imagenet(as_float(torch.from_numpy(some)))
+    encoder = LiteEncoder.imagenet(torch.from_numpy(some).permute(0, 3, 1, 2).float() / 255)
     found = [places(square[None], encoder).flatten() for square in squares]
     return clusters(torch.cdist(torch.stack(found), torch.stack(found)).double().numpy())
 
