@@ -15,8 +15,8 @@ pytestmark = pytest.mark.usefixtures("restored_logger")
 
 def saved(generator, folder):
     backbone, embedding = generator.painter.backbone, generator.painter.embedding
-    exemplars = generator.repertoire.exemplars
-    save_parts(folder, generator.config, exemplars, backbone, embedding, generator.facts)
+    repertoire = generator.repertoire
+    save_parts(folder, generator.config, repertoire, backbone, embedding, generator.facts)
     return folder
 
 
