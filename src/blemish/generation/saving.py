@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blemish import artifacts, hardware
+from blemish import artifacts, hardware, runtime
 from blemish.backbones import LatentBackbone, open_backbone
 from blemish.backbones.embedded import Embedded, PixelCodec
 from blemish.config import validated
@@ -141,6 +141,11 @@ def _repertoire(
     if known:
         normality = Normality()
         normality.load_state_dict(known)
+    else:
+        runtime.logger.warning(
+            "this generator was learned by an older version and does not know good photos: what would "
+            "pass for a good part passes its gate; learn again"
+        )
     return Repertoire(exemplars, turns, normality=normality)
 
 

@@ -75,6 +75,13 @@ def test_novelty_is_the_mean_over_the_cells_of_the_mask(normality, features):
     )
 
 
+def test_a_defect_smaller_than_a_pixel_of_the_square_has_a_novelty(normality, features):
+    large = np.repeat(np.repeat(surface(30), 8, axis=0), 8, axis=1)
+    mask = np.zeros(large.shape[:2], np.bool_)
+    mask[1001, 777] = True
+    assert np.isfinite(normality.novelty(large, mask, features))
+
+
 def test_the_gate_refuses_what_looks_like_a_good_part(normality, features):
     real = [with_patch(surface(seed), blot(seed)) for seed in range(40, 44)]
     judge = Judge(real, features, normality)

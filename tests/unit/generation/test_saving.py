@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from blemish.config import validated
 from blemish.data import read_dataset, read_image, write_png
 from blemish.errors import ArtifactError, DependencyError
 from blemish.generation import Generator, learn
+from blemish.generation.repertoire import Repertoire
 from blemish.generation.saving import load_repertoire, save_parts
 from blemish.generator_config import GeneratorConfig
 from blemish.runtime import file_sha256
@@ -57,6 +59,19 @@ def test_what_is_normal_comes_back_bit_for_bit(made, tmp_path):
     known, found = (g.repertoire.normality.state_dict() for g in (made, loaded))
     assert known.keys() == found.keys()
     assert all(torch.equal(known[name], found[name]) for name in known)
+
+
+def test_a_generator_of_before_says_what_its_gate_cannot_ask(generator, folder, monkeypatch):
+    said = []
+    monkeypatch.setattr("blemish.runtime.logger.warning", said.append)
+    assert Generator.load(folder, device="cpu").repertoire.normality is not None
+    assert not said
+    old = copy.copy(generator)
+    old.repertoire = Repertoire(generator.repertoire.exemplars, generator.repertoire.turns)
+    loaded = Generator.load(saved(old, folder), device="cpu")
+    assert loaded.repertoire.gate("rust").least_novelty is None
+    assert len(said) == 1
+    assert "learn again" in said[0]
 
 
 def test_the_real_defects_come_back_in_order_and_bit_for_bit(made, tmp_path):
