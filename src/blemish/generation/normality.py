@@ -11,7 +11,7 @@ from torch import Tensor
 
 from blemish.data import letterbox, read_sample, shrink_mask
 from blemish.networks import LiteEncoder, Novelty
-from blemish.networks.kinship import families
+from blemish.networks.kinship import related
 
 if TYPE_CHECKING:
     from blemish.generation.measures import Features, Floats
@@ -38,9 +38,10 @@ class Normality(Novelty):
         goods: at least one; features: of a square, at the encoder's strides.
         """
         some = goods[:: max(1, len(goods) // _PHOTOS)][:_PHOTOS]
-        seen = [_tensors(features(letterbox(read_sample(one).image, VIEW)[0])) for one in some]
+        squares = [letterbox(read_sample(one).image, VIEW)[0] for one in some]
+        seen = [_tensors(features(square)) for square in squares]
         normality = cls()
-        normality.fit(seen, families(some, VIEW), torch.Generator().manual_seed(0))
+        normality.fit(seen, related(squares), torch.Generator().manual_seed(0))
         return normality
 
     def novelty(self, photo: Image, mask: Mask, features: Features) -> float:

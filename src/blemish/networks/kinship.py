@@ -33,10 +33,16 @@ def families(records: Sequence[Record], size: int) -> list[int]:
     without siblings is one of its own. size: side of the square that a photo is compared in, pixels.
     More than 5,000 photos are taken for strangers.
     """
-    count = len(records)
-    if not 2 <= count <= MOST:
+    if len(records) > MOST:
+        return list(range(len(records)))
+    return related([letterbox(read_sample(record).image, size)[0] for record in records])
+
+
+def related(squares: Sequence[npt.NDArray[np.uint8]]) -> list[int]:
+    """Return what `families` does of photos that are at hand as squares, uint8 (S, S, 3)."""
+    count = len(squares)
+    if count < 2:
         return list(range(count))
-    squares = [letterbox(read_sample(record).image, size)[0] for record in records]
     by_content = sorted(squares, key=lambda square: square.tobytes())  # names must not matter
     some = np.stack(by_content[:: max(1, count // _STATISTICS)])
     encoder = LiteEncoder.imagenet(torch.from_numpy(some).permute(0, 3, 1, 2).float() / 255)
