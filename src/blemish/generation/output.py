@@ -150,13 +150,17 @@ def comparison(
         assert sample.mask is not None  # noqa: S101 - every entry has one
         window = window_around(sample.mask, _SHOWN)
         scores = [f"{name} {value:.2f}" for name, value in entry.scores.items() if value is not None]
-        before = Path(entry.source)
+        said, before = [*scores, *entry.reasons], Path(entry.source)
+        drawn = [_outlined(window_around(mask, _SHOWN), photo, mask) for photo, mask in beside(row)]
+        drawn.append(window.cut(sample.image))
+        after = [window.cut(read_image(before))] if before.is_file() else []
+        # As much room below all of a row, so that they stand side by side.
+        room = [""] * len(said)
         rows.append(
             [
-                *(_outlined(window_around(mask, _SHOWN), photo, mask) for photo, mask in beside(row)),
-                window.cut(sample.image),
-                captioned(_outlined(window, sample.image, sample.mask), [*scores, *entry.reasons]),
-                *([window.cut(read_image(before))] if before.is_file() else []),
+                *(captioned(picture, room) for picture in drawn),
+                captioned(_outlined(window, sample.image, sample.mask), said),
+                *(captioned(picture, room) for picture in after),
             ]
         )
     titles = [*(["real"] if real else []), "generated", "mask", "before"]
