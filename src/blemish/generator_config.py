@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -24,20 +25,32 @@ class ProductConfig(Section):
 class MasksConfig(Section):
     """How far the mask of a generated defect may be from that of a real one.
 
-    rotation: degrees to both sides. scale_low: smallest factor. scale_high: largest one. bend: typical
-    elastic displacement, as a share of the mask's reach.
+    rotation: degrees to both sides. scale_low: smallest factor. scale_high: largest one; without these
+    two, sizes scatter as those of the type's real defects do. bend: typical elastic displacement, as a
+    share of the mask's reach. stray: how often a mask goes anywhere on the product, whatever places its
+    type keeps to.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 10.0
-    scale_low: Positive = 0.85
-    scale_high: Positive = 1.2
+    scale_low: Positive | None = None
+    scale_high: Positive | None = None
     bend: Annotated[float, Field(ge=0, lt=0.5)] = 0.06
+    stray: Share = 0.5
 
     @model_validator(mode="after")
     def _scale_in_order(self) -> MasksConfig:
-        if self.scale_low > self.scale_high:
+        low, high = self.scale_low, self.scale_high
+        if (low is None) != (high is None):
+            raise ValueError("expected both scale_low and scale_high, or neither")
+        if low is not None and high is not None and low > high:
             raise ValueError("expected scale_low <= scale_high")
         return self
+
+    def scale(self, spread: float) -> tuple[float, float]:
+        """Return the limits of a factor that is uniform in logarithm; spread: where none are set."""
+        if self.scale_low is None or self.scale_high is None:
+            return math.exp(-math.sqrt(3) * spread), math.exp(math.sqrt(3) * spread)
+        return self.scale_low, self.scale_high
 
 
 class LearningConfig(Section):
@@ -84,7 +97,8 @@ class PaintingConfig(Section):
     the embedded backbone, which has no others, only `probs` and `logit_mul` do anything. shrink: cells
     by which a mask starts larger. feather: pixels over which a painting fades in. lookalikes: of so
     many good photos the one is painted on that is lit most like the photo of the mask; with 1, defects
-    are painted in every light that good photos have.
+    are painted in every light that good photos have. transplants: how often the real defect is moved
+    as it is, in the light that it was taken in, instead of painting one.
     """
 
     painter: Literal["patches", "mixed", "network"] = "patches"
@@ -100,6 +114,7 @@ class PaintingConfig(Section):
     shrink: Annotated[int, Field(ge=0)] = 0
     feather: Annotated[int, Field(ge=0)] = 0
     lookalikes: Count = 1
+    transplants: Share = 0.5
 
     @field_validator("reweighting", mode="before")
     @classmethod

@@ -34,7 +34,10 @@ DETECTION = {
     "guidance": GUIDANCES,
 }
 
-_NETWORK: Overrides = {"painting": {"painter": "network"}, "quality": {"attempts": 1}}
+_NETWORK: Overrides = {
+    "painting": {"painter": "network", "transplants": 0.0},
+    "quality": {"attempts": 1},
+}
 
 
 def _network(learning: Overrides, painting: Overrides | None = None) -> Overrides:

@@ -11,6 +11,7 @@ from blemish.generation.crops import Painting, paste, window_around
 from blemish.generation.goods import Goods
 from blemish.generation.placement import Placed, Region, allowed, place, region_name
 from blemish.generation.repertoire import Repertoire
+from blemish.generation.transplants import transplanted
 from blemish.generation.warps import Jitter
 from blemish.generation.workers import one_thread
 from blemish.generator_config import GeneratorConfig
@@ -28,12 +29,13 @@ Name = tuple[int, int, int]
 
 
 class Attempt(NamedTuple):
-    """A pair that is yet to be judged, and how it was made."""
+    """A pair that is yet to be judged, and how it was made. moved: a real defect as it is."""
 
     photo: Image
     source: Path
     painting: Painting
     parameters: dict[str, Any]
+    moved: bool
 
 
 class Drawing:
@@ -65,12 +67,18 @@ class Drawing:
         """Return one painting on a photo."""
         template = self.template(label, name)
         placed = self.placed(label, template, product, allowed(region, photo), name)
-        painting = self.painted(photo, placed.mask, label, template, name, placed.change.turn)
-        facts = placed.summary() | {"attempt": name[2]}
-        facts["exemplars"] = self.made_of(label, template, name)
+        origin = self._moved(label, template, name)
+        if origin is None:
+            painting = self.painted(photo, placed.mask, label, template, name, placed.change.turn)
+            exemplars = self.made_of(label, template, name)
+        else:
+            painting = transplanted(photo, placed.mask, origin.image, placed.warp)
+            exemplars = self.repertoire.made_of(label, template, [])
+        facts = placed.summary() | {"attempt": name[2], "moved": origin is not None}
+        facts["exemplars"] = exemplars
         if region is not None:
             facts["region"] = region_name(region)
-        return Attempt(photo, source, painting, facts)
+        return Attempt(photo, source, painting, facts, origin is not None)
 
     def photo(self, goods: Goods, label: str, name: Name) -> int:
         """Return the good photo to paint on: one that is lit as the first source is."""
@@ -85,12 +93,14 @@ class Drawing:
         masks = self.config.masks
         jitter = Jitter(
             rotation=masks.rotation,
-            scale=(masks.scale_low, masks.scale_high),
+            scale=masks.scale(self.repertoire.size_spread[label]),
             bend=masks.bend,
             turns=self.repertoire.turns,
         )
         known, largest = self.repertoire.habits(label)
-        return place(template, product, known, largest, jitter, _rng("place", label, name), region)
+        stray = bool(_rng("stray", label, name).random() < masks.stray)
+        rng = _rng("place", label, name)
+        return place(template, product, known, largest, jitter, rng, region, stray=stray)
 
     def painted(
         self,
@@ -125,6 +135,12 @@ class Drawing:
         """Return which mask of the type's is used."""
         templates = self.repertoire.templates[self.repertoire.known(label)]
         return templates[int(_rng("template", label, name).integers(len(templates)))]
+
+    def _moved(self, label: str, template: Template, name: Name) -> Exemplar | None:
+        """Return the real defect to move as it is; None where one is painted."""
+        if _rng("transplant", label, name).random() >= self.config.painting.transplants:
+            return None
+        return self.repertoire.owner(label, template)
 
     def _sources(self, label: str, template: Template, name: Name) -> list[Exemplar]:
         """Return the real defects whose patches paint."""

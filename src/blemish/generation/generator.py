@@ -240,7 +240,8 @@ class Generator(Drawing):
             return self.attempt(photo, source, product, region, label, name)
 
         def verdict(one: Attempt) -> Verdict:
-            return gate.verdict(judge.scores(one.photo, *one.painting))
+            limits = gate.for_moved() if one.moved else gate
+            return limits.verdict(judge.scores(one.photo, *one.painting))
 
         with one_thread():
             chosen = first_accepted(attempt, verdict, self.config.quality.attempts)

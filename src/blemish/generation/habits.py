@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ _REPLICAS = 199
 _NEAR = 0.15
 _TRIES, _POINTS = 300, 200
 _LEAST_SPREAD = 0.02
+_LEAST_SIZES = math.log(1.2) / math.sqrt(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,27 @@ def habit(templates: Sequence[Template], turns: Sequence[Turn], rng: np.random.G
     # Scott's rule for two dimensions.
     spread = places.std(axis=0, ddof=1) * len(some) ** (-1 / 6)
     return Habit((1 + as_close) / (1 + _REPLICAS), np.maximum(spread, _LEAST_SPREAD))
+
+
+def size_spread(types: Mapping[str, Sequence[Template]]) -> dict[str, float]:
+    """Return by type how much sizes of new defects differ from those of the real ones, in logarithm.
+
+        spread = max(s n^(-1/5), log(1.2) / sqrt(3))
+
+    s: deviation of the logarithm of the longer side, as a share of the product's; of n masks of the
+    type or, where these are fewer than three, within all types that have as many. The kernel's width of
+    a smoothed bootstrap (Scott 1979): a few photos do not show how large a defect gets.
+    """
+    logs = {label: np.log([mask.extent.max() for mask in masks]) for label, masks in types.items()}
+    known = [one - one.mean() for one in logs.values() if len(one) >= _FEWEST]
+    free = sum(len(one) - 1 for one in known)
+    pooled = math.sqrt(sum(float((one**2).sum()) for one in known) / free) if free else 0.0
+
+    def spread(one: npt.NDArray[np.float64]) -> float:
+        own = float(one.std(ddof=1)) if len(one) >= _FEWEST else pooled
+        return max(own / math.pow(len(one), 1 / 5), _LEAST_SIZES)
+
+    return {label: spread(one) for label, one in logs.items()}
 
 
 def in_box(points: Points, template: Template) -> Points:

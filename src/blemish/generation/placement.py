@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Placed:
 
     mask: bool (H, W), a non-empty part of the allowed region. overlap: the share of the whole mask
     that lay inside it. attempts: places that were tried. relaxed: the type's own places and sizes did
-    not fit, and were given up.
+    not fit, and were given up. warp: from the photo of the template to this one.
     """
 
     mask: Mask
@@ -51,6 +51,7 @@ class Placed:
     change: Change
     scale: float
     place: tuple[float, float]
+    warp: Warp
     source: str
     sha256: str
 
@@ -142,32 +143,39 @@ def place(
     jitter: Jitter,
     rng: np.random.Generator,
     region: Mask | None = None,
+    *,
+    stray: bool = False,
 ) -> Placed:
     """Return the template, a little changed, at a place on another photo.
 
     product: bool (H, W), where the product is in the good photo. region: where defects may be; the
     product when not given. largest: of `largest_extent`; a mask is shrunk until it covers no larger
-    share of the product's height and width, or less than a third.
+    share of the product's height and width, times the jitter's largest factor, or less than a third.
 
     Where the type keeps to places, the new one is the template's own with a kernel's noise (a smoothed
     bootstrap); otherwise any place of the region is as likely. A mask that a side of the frame cut off
     lies at that side again, one at the edge of the product crosses it again. Tried until 3/4 of the
-    mask lie in the region; after 20 attempts anywhere, and ever smaller.
+    mask lie in the region; after 20 attempts anywhere, and ever smaller. stray: any place is as likely,
+    whatever the type keeps to, and no side of the frame continues what it cut off; but a mask at the
+    edge of the product stays at one.
 
     Raises:
         DatasetError: the region is empty, or no mask fits it.
     """
     allowed = product if region is None else region
-    made = change(template, jitter, rng)
-    limit = _fit(template, product, made, largest)
     at_edge = template.at_edge and not product.all()
+    stray = stray and not at_edge
+    border = 1 if stray else 0
+    template = _loose(template) if stray else template
+    made = change(template, jitter, rng)
+    limit = _fit(template, product, made, largest * jitter.scale[1])
     for attempt in range(ATTEMPTS if allowed.any() else 0):
         late = attempt - ATTEMPTS // 2
         scale = made.scale * limit * _SHRINK ** max(0, late)
         docks = _docks(template, made, allowed) if late < 0 else ()
         stretch = _stretch(template, made, allowed.shape, docks, scale)
         linear = np.diag(stretch) @ made.heading * scale
-        if (known.keeps or at_edge) and late < 0:
+        if (known.keeps or at_edge) and late < 0 and not stray:
             spot = _own_place(template, product, made, rng.normal(0, known.spread))
         else:
             spot = _anywhere(allowed, rng)
@@ -187,6 +195,7 @@ def place(
                 made,
                 scale,
                 (float(warp.place[0]), float(warp.place[1])),
+                replace(warp, centre=warp.centre - border),
                 template.source,
                 template.sha256,
             )
@@ -194,6 +203,12 @@ def place(
         f"no mask fits the region of {int(allowed.sum())} pixels",
         hint="give a larger region of interest, or check where the product was found",
     )
+
+
+def _loose(template: Template) -> Template:
+    """Return a template with a border of one pixel around its frame, so that no side cuts it off."""
+    mask, product = (np.pad(one, 1) for one in (template.mask, template.product))
+    return replace(template, mask=mask, product=product)
 
 
 def _fit(template: Template, product: Mask, made: Change, largest: Points) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -99,11 +99,15 @@ class Gate:
 
     least_change: float = 1.0
     least_fill: float = 0.5
-    most_seam: float = 3.0
-    most_copy: float = NOT_A_COPY
+    most_seam: float | None = 3.0
+    most_copy: float | None = NOT_A_COPY
     most_distance: float | None = None
     least_gain: float | None = None
     least_novelty: float | None = None
+
+    def for_moved(self) -> Gate:
+        """Return the limits for a real defect that was moved as it is: a copy with a border."""
+        return replace(self, most_seam=None, most_copy=None)
 
     def verdict(self, scores: Scores) -> Verdict:
         """Return whether the scores keep all limits, and if not, which they break."""

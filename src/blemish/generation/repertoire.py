@@ -16,7 +16,7 @@ import torch
 from blemish.errors import ConfigError
 from blemish.generation.crops import window_around
 from blemish.generation.exemplars import Exemplar
-from blemish.generation.habits import Habit, habit
+from blemish.generation.habits import Habit, habit, size_spread
 from blemish.generation.masks import Template, largest_extent, read_templates
 from blemish.generation.quality import SQUARE, Gate, Judge, encoder_features
 from blemish.networks import LiteEncoder
@@ -106,6 +106,10 @@ class Repertoire:
         loyal = rng.random() < loyalty
         return ([*own, *others] if loyal else [*others, *own])[:count]
 
+    def owner(self, label: str, mask: Template) -> Exemplar | None:
+        """Return the real defect whose mask this is; None where it is one of the user's own."""
+        return next((one for one in self.exemplars[label] if one.template is mask), None)
+
     def made_of(
         self, label: str, mask: Template, sources: Sequence[Exemplar] | None = None
     ) -> list[str]:
@@ -116,6 +120,11 @@ class Repertoire:
         real = self.exemplars[label]
         own = [one for one in real if one.template is mask]
         return sorted({one.sha256 for one in (*own, *(real if sources is None else sources))} - {""})
+
+    @cached_property
+    def size_spread(self) -> dict[str, float]:
+        """How much the sizes of each type's masks scatter, as `size_spread` tells."""
+        return size_spread(self.templates)
 
     @cached_property
     def features(self) -> Features:

@@ -115,7 +115,8 @@ class Watched:
 def test_a_pair_names_the_photos_of_the_real_defects_that_it_was_made_of(
     generator, dataset, tmp_path, sources
 ):
-    once = generator.with_settings({"painting": {"sources": sources}, "quality": {"attempts": 1}})
+    how = {"sources": sources, "transplants": 0}
+    once = generator.with_settings({"painting": how, "quality": {"attempts": 1}})
     once.painter = watched = Watched(once.painter)
     entries = once.generate(dataset.train, COUNTS, tmp_path, processes=1)
     of_mask = {file_sha256(r.mask): file_sha256(r.image) for r in dataset.defects}
@@ -195,6 +196,32 @@ def test_a_pair_is_made_again_bit_for_bit(whole, entries, generator):
         sample, painting = read_sample(entry.record(whole)), generator.reproduce(entry)
         np.testing.assert_array_equal(painting.image, sample.image)
         np.testing.assert_array_equal(painting.mask, sample.mask)
+
+
+def test_as_often_as_asked_for_a_real_defect_is_moved_as_it_is(generator, dataset, tmp_path):
+    mover = generator.with_settings({"painting": {"transplants": 1.0}, "masks": {"stray": 0.5}})
+    entries = mover.generate(dataset.train, {"scratch": 3}, tmp_path, seed=0)
+    for entry in entries:
+        assert entry.parameters["moved"] is True
+        assert len(entry.parameters["exemplars"]) == 1
+        sample, again = read_sample(entry.record(tmp_path)), mover.reproduce(entry)
+        np.testing.assert_array_equal(again.image, sample.image)
+    colours = {
+        tuple(pixel)
+        for one in generator.repertoire.exemplars["scratch"]
+        for pixel in one.image[one.template.mask]
+    }
+    middle = np.median(list(colours), axis=0)
+    made = read_sample(entries[0].record(tmp_path))
+    assert np.abs(np.median(made.image[made.mask], axis=0) - middle).max() < 40
+
+
+def test_a_mask_of_the_users_own_is_painted_where_no_real_defect_has_it(generator, dataset, tmp_path):
+    given = tmp_path / "mask.png"
+    write_png(given, generator.repertoire.templates["rust"][0].mask)
+    mover = generator.with_settings({"painting": {"transplants": 1.0}}).with_masks({"rust": [given]})
+    (entry,) = mover.generate(dataset.train, {"rust": 1}, tmp_path / "out", seed=0)
+    assert entry.parameters["moved"] is False
 
 
 def test_only_the_model_and_the_settings_that_made_a_pair_make_it_again(
@@ -363,7 +390,8 @@ def test_what_was_settled_when_it_learned_cannot_be_changed(generator, section):
     [
         {"painting": {"step": 3}},
         {"painting": {"steps": 0}},
-        {"masks": {"scale_low": 2.0}},
+        {"masks": {"scale_low": 0.5}},
+        {"masks": {"scale_low": 2.0, "scale_high": 1.0}},
         {"quality": 3},
         {"painting": {"painter": "network"}},
     ],
@@ -455,7 +483,8 @@ def test_on_a_surface_defects_may_be_anywhere(surface):
 
 @pytest.mark.parametrize("painter", ["network", "mixed"])
 def test_a_network_paints_pairs_that_can_be_made_again(trained, dataset, tmp_path, painter):
-    generator = trained(painter).with_settings({"quality": {"attempts": 1}})
+    painted = {"painting": {"transplants": 0}, "quality": {"attempts": 1}}
+    generator = trained(painter).with_settings(painted)
     entries = generator.generate(dataset.train, {"rust": 2}, tmp_path)
     for entry in entries:
         sample, source = read_sample(entry.record(tmp_path)), read_image(Path(entry.source))

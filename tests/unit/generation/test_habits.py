@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from blemish.generation.habits import habit, lookup
+from blemish.generation.habits import habit, lookup, size_spread
 from blemish.generation.masks import Template
 
 SHAPE = (80, 100)
@@ -82,3 +82,24 @@ def test_the_same_stream_gives_the_same_answer():
 def test_looking_up_points_outside_the_frame_finds_nothing():
     points = np.array([[0.0, 0.0], [-1, 4], [79.4, 99.4], [79.6, 3], [3, 100]])
     assert lookup(WHOLE, points).tolist() == [True, False, True, False, False]
+
+
+def bars(lengths):
+    masks = [np.zeros(SHAPE, np.bool_) for _ in lengths]
+    for mask, length in zip(masks, lengths, strict=True):
+        mask[40:43, 5 : 5 + length] = True
+    return [Template(mask, WHOLE) for mask in masks]
+
+
+def test_sizes_scatter_as_those_of_the_real_defects_by_scotts_rule():
+    found = size_spread({"scratch": bars([10, 20, 40, 80]), "dent": bars([10, 10, 10])})
+    logs = np.log([10, 20, 40, 80])
+    assert found["scratch"] == pytest.approx(logs.std(ddof=1) * 4 ** (-1 / 5))
+    assert found["dent"] == pytest.approx(np.log(1.2) / np.sqrt(3)), "never less than a fifth"
+
+
+def test_a_type_of_one_or_two_masks_takes_the_scatter_within_the_others():
+    types = {"a": bars([10, 20, 40]), "b": bars([5, 5, 5]), "few": bars([12, 70])}
+    within = np.sqrt(2 * np.log(2) ** 2 / 4)
+    assert size_spread(types)["few"] == pytest.approx(within * 2 ** (-1 / 5))
+    assert size_spread({"few": bars([10, 80])})["few"] == pytest.approx(np.log(1.2) / np.sqrt(3))

@@ -105,12 +105,13 @@ def test_a_bite_out_of_the_edge_is_a_bite_out_of_the_edge_again(seed):
     assert not found.relaxed
 
 
-def test_a_mask_never_covers_more_of_a_product_than_any_real_one_did():
+def test_a_mask_never_covers_more_of_a_product_than_the_largest_real_one_scaled():
     wide = Template(box((80, 100), 30, 20, 10, 60), SURFACE)
     narrow = np.ones((80, 40), np.bool_)
     for seed in range(8):
-        first, last = bounds(placed(wide, narrow, jitter=Jitter(rotation=0, bend=0), seed=seed).mask)
-        assert last[1] - first[1] <= 0.6 * 40 + 1
+        jitter = Jitter(rotation=0, bend=0, scale=(0.8, 1.3))
+        first, last = bounds(placed(wide, narrow, jitter=jitter, seed=seed).mask)
+        assert last[1] - first[1] <= 1.3 * 0.6 * 40 + 1
 
 
 def test_a_small_mask_keeps_its_size_on_a_small_product():
@@ -125,6 +126,47 @@ def test_a_small_region_of_interest_is_kept_to_even_if_the_mask_must_shrink():
     assert found.scale < 1
     assert found.mask.any()
     assert not (found.mask & ~region).any()
+
+
+CUT_OFF = Template(box((80, 100), 0, 40, 12, 20), SURFACE)
+"""A defect at the upper side of the frame."""
+
+
+def strayed(template, seed, known=FREE, jitter=STILL):
+    rng = np.random.default_rng(seed)
+    return place(template, SURFACE, known, np.ones(2), jitter, rng, stray=True)
+
+
+def test_a_stray_mask_goes_anywhere_as_it_is_whatever_its_type_keeps_to():
+    found = [strayed(CUT_OFF, seed, BOUND) for seed in range(60)]
+    places = np.array([one.place for one in found])
+    assert np.ptp(places, 0).min() > 40
+    whole = [one.mask for one in found if one.overlap == 1]
+    assert len(whole) > 20
+    sizes = np.array([np.ptp(np.argwhere(mask), axis=0) + 1 for mask in whole])
+    assert np.abs(sizes - (12, 20)).max() <= 2, "a side that cut it off does not continue it"
+    kept = [placed(CUT_OFF, SURFACE, BOUND, seed=seed) for seed in range(20)]
+    assert all(one.mask[0].any() for one in kept), "at its side again where it does not stray"
+
+
+def test_a_mask_at_the_edge_of_the_product_does_not_stray_from_it():
+    round_one = disc((80, 100), 40, 50, 30)
+    chip = Template(disc((80, 100), 40, 79, 6), round_one)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        found = place(chip, round_one, FREE, np.ones(2), STILL, rng, stray=True)
+        assert ndimage.binary_dilation(~round_one)[found.mask].any()
+
+
+@pytest.mark.parametrize("stray", [False, True])
+def test_the_warp_that_is_told_leads_from_the_template_to_the_mask(stray):
+    jitter = Jitter(rotation=20, bend=0.1, turns=("mirror", "quarter_turn"))
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        found = place(SPOT, SURFACE, FREE, np.ones(2), jitter, rng, stray=stray)
+        points = np.argwhere(found.mask).astype(float)
+        came = np.rint(found.warp.backward(points)).astype(int)
+        assert SPOT.mask[came[:, 0], came[:, 1]].mean() > 0.85
 
 
 def test_an_empty_region_is_refused():

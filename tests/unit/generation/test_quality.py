@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,16 @@ def test_the_real_defects_keep_the_limits_derived_from_them_but_are_copies():
         flat = np.full_like(image, 120)
         good = np.where(mask[..., None], flat, image)
         assert broken(gate.verdict(judge.scores(good, image, mask))) == {"copy"}
+
+
+def test_a_real_defect_that_was_moved_may_be_a_copy_with_a_border_but_nothing_else():
+    moved = replace(FINE, seam=9.0, copy=1.0)
+    assert broken(Gate().verdict(moved)) == {"seam", "copy"}
+    assert Gate().for_moved().verdict(moved).accepted
+    limits = {"change": 0.0, "fill": 0.0, "outside": 9.0, "distance": 9.0, "gain": -1.0, "novelty": 0.0}
+    gate = Gate(most_distance=2, least_gain=0, least_novelty=2).for_moved()
+    for name, value in limits.items():
+        assert broken(gate.verdict(replace(moved, **{name: value}))) == {name}
 
 
 def test_one_real_defect_gives_limits_but_none_on_distance():
