@@ -47,7 +47,10 @@ class MasksConfig(Section):
         return self
 
     def scale(self, spread: float) -> tuple[float, float]:
-        """Return the limits of a factor that is uniform in logarithm; spread: where none are set."""
+        """Return the limits of a factor that is uniform in logarithm.
+
+        spread: the deviation of that logarithm, where no limits are set.
+        """
         if self.scale_low is None or self.scale_high is None:
             return math.exp(-math.sqrt(3) * spread), math.exp(math.sqrt(3) * spread)
         return self.scale_low, self.scale_high

@@ -29,13 +29,12 @@ Name = tuple[int, int, int]
 
 
 class Attempt(NamedTuple):
-    """A pair that is yet to be judged, and how it was made. moved: a real defect as it is."""
+    """A pair that is yet to be judged, and how it was made."""
 
     photo: Image
     source: Path
     painting: Painting
     parameters: dict[str, Any]
-    moved: bool
 
 
 class Drawing:
@@ -78,7 +77,7 @@ class Drawing:
         facts["exemplars"] = exemplars
         if region is not None:
             facts["region"] = region_name(region)
-        return Attempt(photo, source, painting, facts, origin is not None)
+        return Attempt(photo, source, painting, facts)
 
     def photo(self, goods: Goods, label: str, name: Name) -> int:
         """Return the good photo to paint on: one that is lit as the first source is."""

@@ -240,7 +240,7 @@ class Generator(Drawing):
             return self.attempt(photo, source, product, region, label, name)
 
         def verdict(one: Attempt) -> Verdict:
-            limits = gate.for_moved() if one.moved else gate
+            limits = gate.for_moved() if one.parameters["moved"] else gate
             return limits.verdict(judge.scores(one.photo, *one.painting))
 
         with one_thread():

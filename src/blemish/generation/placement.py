@@ -164,9 +164,10 @@ def place(
     """
     allowed = product if region is None else region
     at_edge = template.at_edge and not product.all()
-    stray = stray and not at_edge
-    border = 1 if stray else 0
-    template = _loose(template) if stray else template
+    keeps = at_edge or (known.keeps and not stray)
+    centre = template.centre
+    if stray and not at_edge:
+        template = _loose(template)
     made = change(template, jitter, rng)
     limit = _fit(template, product, made, largest * jitter.scale[1])
     for attempt in range(ATTEMPTS if allowed.any() else 0):
@@ -175,7 +176,7 @@ def place(
         docks = _docks(template, made, allowed) if late < 0 else ()
         stretch = _stretch(template, made, allowed.shape, docks, scale)
         linear = np.diag(stretch) @ made.heading * scale
-        if (known.keeps or at_edge) and late < 0 and not stray:
+        if keeps and late < 0:
             spot = _own_place(template, product, made, rng.normal(0, known.spread))
         else:
             spot = _anywhere(allowed, rng)
@@ -195,7 +196,7 @@ def place(
                 made,
                 scale,
                 (float(warp.place[0]), float(warp.place[1])),
-                replace(warp, centre=warp.centre - border),
+                replace(warp, centre=centre),
                 template.source,
                 template.sha256,
             )

@@ -95,12 +95,13 @@ class Repertoire:
         """
         real = self.exemplars[label]
         order = [real[int(index)] for index in rng.permutation(len(real))]
-        own = [one for one in order if one.template is mask]
+        owner = self.owner(label, mask)
+        own = [] if owner is None else [owner]
 
         def unlike(one: Exemplar) -> float:
             return abs(math.log(one.template.mask.sum() / mask.mask.sum()))
 
-        alike = sorted((one for one in order if one.template is not mask), key=unlike)
+        alike = sorted((one for one in order if one is not owner), key=unlike)
         near = set(alike[: max(count, len(alike) // 3)])
         others = [one for one in order if one in near]
         loyal = rng.random() < loyalty
@@ -117,9 +118,9 @@ class Repertoire:
 
         sources: whose patches paint; None where a network does, which has learned from all of the type.
         """
-        real = self.exemplars[label]
-        own = [one for one in real if one.template is mask]
-        return sorted({one.sha256 for one in (*own, *(real if sources is None else sources))} - {""})
+        made = {one.sha256 for one in (self.exemplars[label] if sources is None else sources)}
+        owner = self.owner(label, mask)
+        return sorted((made if owner is None else made | {owner.sha256}) - {""})
 
     @cached_property
     def size_spread(self) -> dict[str, float]:

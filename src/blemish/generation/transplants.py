@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from blemish.generation.crops import Painting
@@ -13,6 +15,9 @@ from blemish.synthesis.arrays import check_image, check_same_size
 if TYPE_CHECKING:
     from blemish.generation.warps import Warp
     from blemish.synthesis.arrays import Image, Mask
+
+_CUT_OFF = 4.5
+"""SciPy's Gaussians end before so many deviations."""
 
 
 def transplanted(photo: Image, mask: Mask, source: Image, warp: Warp) -> Painting:
@@ -31,13 +36,24 @@ def transplanted(photo: Image, mask: Mask, source: Image, warp: Warp) -> Paintin
     check_image(source)
     check_same_size(photo, mask, "mask")
     shrink = 1 / float(np.linalg.svd(warp.linear, compute_uv=False).min())
-    blur = np.sqrt(max(shrink**2 - 1, 0)) / 2
-    pixels = np.argwhere(mask)
-    places = warp.backward(pixels.astype(np.float64)).T
+    blur = math.sqrt(max(shrink**2 - 1, 0)) / 2
+    places = warp.backward(np.argwhere(mask).astype(np.float64))
+    spans = [_span(places[:, axis], source.shape[axis], blur) for axis in (0, 1)]
+    near = source[spans[0], spans[1]].astype(np.float32)
+    smooth = ndimage.gaussian_filter(near, (blur, blur, 0)) if blur > 0 else near
+    within = (places - [span.start for span in spans]).T
+    values = [
+        ndimage.map_coordinates(plane, within, order=1, mode="mirror")
+        for plane in np.moveaxis(smooth, 2, 0)
+    ]
     result = photo.copy()
-    for channel in range(3):
-        plane = source[..., channel].astype(np.float32)
-        smooth = ndimage.gaussian_filter(plane, blur) if blur > 0 else plane
-        values = ndimage.map_coordinates(smooth, places, order=1, mode="mirror")
-        result[pixels[:, 0], pixels[:, 1], channel] = np.rint(values.clip(0, 255))
+    result[mask] = np.rint(np.stack(values, axis=1).clip(0, 255))
     return Painting(result, mask.copy())
+
+
+def _span(places: npt.NDArray[np.float64], length: int, blur: float) -> slice:
+    """Return the part of an axis that decides what some places show; all where one lies beyond it."""
+    if places.min() < 0 or places.max() > length - 1:
+        return slice(0, length)
+    margin = math.ceil(_CUT_OFF * blur) + 1
+    return slice(max(math.floor(places.min()) - margin, 0), math.ceil(places.max()) + margin + 1)
