@@ -156,7 +156,8 @@ def learn(
 
 def _unfilled(generator: Generator, goods: Goods) -> list[str]:
     """Return the types whose masks the network leaves emptier than any real defect's is, by half."""
-    plain = generator.with_settings({"painting": {"reweighting": "off"}, "quality": {"attempts": 1}})
+    alone = {"reweighting": "off", "transplants": 0.0}
+    plain = generator.with_settings({"painting": alone, "quality": {"attempts": 1}})
     found = []
     for label in generator.types:
         made = [plain.make(goods, label, index) for index in range(_TRIED)]

@@ -232,7 +232,8 @@ def test_types_that_the_network_leaves_unfilled_are_found_when_that_is_asked_for
     ways = []
 
     def make(self, _, label, index):
-        ways.append((self.config.painting.reweighting, self.config.quality.attempts))
+        painting, quality = self.config.painting, self.config.quality
+        ways.append((painting.reweighting, painting.transplants, quality.attempts))
         scores = Scores(change=5, fill=fills[label][index], outside=0, seam=1, copy=0)
         return SimpleNamespace(verdict=Verdict(scores, ()))
 
@@ -242,7 +243,7 @@ def test_types_that_the_network_leaves_unfilled_are_found_when_that_is_asked_for
     generator = learn(dataset, given, tmp_path / "run", TWO, device="cpu")
     assert generator.facts.get("unfilled") == {"auto": ["rust"], "off": None}[asked]
     assert generator.painter.unfilled == ({"rust"} if asked == "auto" else set())
-    assert ways == ([("off", 1)] * 12 if asked == "auto" else [])
+    assert ways == ([("off", 0, 1)] * 12 if asked == "auto" else [])
 
 
 class Killed(BaseException):
