@@ -136,10 +136,13 @@ class Drawing:
         return templates[int(_rng("template", label, name).integers(len(templates)))]
 
     def _moved(self, label: str, template: Template, name: Name) -> Exemplar | None:
-        """Return the real defect to move as it is; None where one is painted."""
+        """Return the real defect to move as it is; None where one is painted.
+
+        At the edge of an object always: the pixels there are of the edge and of what lies behind it.
+        """
         if _rng("transplant", label, name).random() >= self.config.painting.transplants:
             return None
-        return self.repertoire.owner(label, template)
+        return None if template.at_edge else self.repertoire.owner(label, template)
 
     def _sources(self, label: str, template: Template, name: Name) -> list[Exemplar]:
         """Return the real defects whose patches paint."""

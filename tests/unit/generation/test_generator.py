@@ -13,6 +13,7 @@ from blemish.errors import ConfigError, DatasetError, ImageError
 from blemish.generation import Generator, learn, region_of_interest
 from blemish.generation.goods import Goods
 from blemish.generation.manifest import Run, read_manifest
+from blemish.generation.masks import Template
 from blemish.generator_config import GeneratorConfig
 from blemish.runtime import file_sha256
 
@@ -222,6 +223,15 @@ def test_a_mask_of_the_users_own_is_painted_where_no_real_defect_has_it(generato
     mover = generator.with_settings({"painting": {"transplants": 1.0}}).with_masks({"rust": [given]})
     (entry,) = mover.generate(dataset.train, {"rust": 1}, tmp_path / "out", seed=0)
     assert entry.parameters["moved"] is False
+
+
+def test_a_defect_at_the_edge_of_an_object_is_painted_and_not_moved(
+    generator, dataset, tmp_path, monkeypatch
+):
+    mover = generator.with_settings({"painting": {"transplants": 1.0}})
+    monkeypatch.setattr(Template, "at_edge", property(lambda _: True))
+    entries = mover.generate(dataset.train, {"scratch": 2}, tmp_path, processes=1)
+    assert [entry.parameters["moved"] for entry in entries] == [False, False]
 
 
 def test_only_the_model_and_the_settings_that_made_a_pair_make_it_again(
