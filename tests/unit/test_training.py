@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from blemish.errors import ArtifactError, BlemishError, DependencyError
 from blemish.randomness import generator
 from blemish.training import CHECKPOINT, LOG, Interrupted, Outcome, Plan, Run
+from blemish.training import plan as planning
 from blemish.training import run as loop
 
 RATE = 0.05
@@ -300,6 +301,35 @@ def test_a_run_is_not_resumed_to_another_number_of_iterations(tmp_path):
         start(tmp_path, Toy(before=crash_at(12)), checkpoint_seconds=0.0).fit()
     with pytest.raises(ArtifactError, match="planned for 20 iterations, not 30"):
         start(tmp_path, iterations=30).fit(resume=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "words"),
+    [
+        ({}, {"iterations": 30}, "planned for 20 iterations, not 30 iterations"),
+        ({}, {"iterations": None, "seconds": 60.0}, "planned for 20 iterations, not 60 seconds"),
+        (
+            {"iterations": None, "seconds": 100.0},
+            {"iterations": None, "seconds": 200.0},
+            "planned for 100 seconds, not 200 seconds",
+        ),
+    ],
+)
+def test_a_finished_run_is_not_taken_for_a_longer_one(tmp_path, clock, first, later, words):
+    start(tmp_path, Timed(clock, lambda _: 1.0), **first).fit()
+    with pytest.raises(ArtifactError, match=words):
+        start(tmp_path, Timed(clock, lambda _: 1.0), **later).fit(resume=True)
+
+
+def test_a_budget_is_the_same_however_long_its_preparations_took(tmp_path, clock, monkeypatch):
+    def plan(spent: float) -> Plan:
+        monkeypatch.setattr(planning, "time", SimpleNamespace(monotonic=lambda: spent))
+        return Plan(seconds=100.0, validations=3).left(begun=0.0)
+
+    first = Run(Timed(clock, lambda _: 1.0), plan(3.0), tmp_path, cpu=True).fit()
+    again = Run(Timed(clock, lambda _: 1.0), plan(7.0), tmp_path, cpu=True).fit(resume=True)
+    assert again.state == first.state
+    assert again.state.budget == 100.0
 
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blemish import runtime
 from blemish.config import InspectorConfig, parse, read_yaml, write_yaml
-from blemish.data import Dataset, Split, hold_out, read_split, write_split
+from blemish.data import Dataset, Split, hold_out, read_split, refuse_inside, write_split
 from blemish.detection.examples import digest
 from blemish.errors import ArtifactError, DatasetError
 from blemish.records import Record
@@ -30,9 +30,10 @@ def prepare_folder(
     """Write, or on resuming check, the run's settings and its split; return the split.
 
     Raises:
-        DatasetError: there are fewer than four good training photos.
+        DatasetError: there are fewer than four good training photos, or the folder is among them.
         ArtifactError: the folder holds another run.
     """
+    refuse_inside(dataset, folder)
     path = folder / SPLIT
     if resume and path.is_file():
         if parse(read_yaml(folder / CONFIG)) != config:
@@ -41,7 +42,9 @@ def prepare_folder(
                 hint=f"compare with {folder / CONFIG}, or choose another folder",
             )
         _same_examples(folder, examples)
-        return read_split(path, dataset.root)
+        split = read_split(path, dataset.root)
+        _same_photos(folder, dataset, split)
+        return split
     if path.exists():
         raise ArtifactError(
             f"{folder} holds a run already", hint="add --resume, or choose another folder"
@@ -72,6 +75,23 @@ def prepare_folder(
     write_json(folder / EXAMPLES, {"digest": digest(examples)})
     write_split(path, split, dataset.root)
     return split
+
+
+def _same_photos(folder: Path, dataset: Dataset, split: Split) -> None:
+    """Stop where good photos came or went since the run began: it would take them for others.
+
+    Raises:
+        ArtifactError: they did.
+    """
+    before = {record.image for record in (*split.train, *split.validation)}
+    now = {record.image for record in dataset.train}
+    if before != now:
+        raise ArtifactError(
+            f"{folder} was started with other good photos: since then {len(now - before)} have come to "
+            f"the training split and {len(before - now)} have left it",
+            hint="put back what changed (photos of defects beside good ones make a fifth of these test "
+            "photos), or start another run in another folder",
+        )
 
 
 def _same_examples(folder: Path, examples: Sequence[Record]) -> None:

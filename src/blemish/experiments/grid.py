@@ -18,7 +18,7 @@ from blemish.records import Record
 from blemish.runtime import end_with_parent, file_sha256, logger, write_json
 from blemish.training import CHECKPOINT
 
-RESULT = "result.json"
+RESULT, IDENTITY = "result.json", "identity.json"
 
 Identity = dict[str, Any]
 Result = dict[str, Any]
@@ -41,12 +41,13 @@ class Cell(Protocol):
 def run_grid(cells: Sequence[Cell], root: Path, devices: Sequence[str] = ("auto",)) -> list[Result]:
     """Return the results of all cells, in order; only those without one are run.
 
-    A result is written when its cell has ended, with the cell's identity beside it; its checkpoints are
-    then deleted. devices: a process each works on the cells that are left; one device is used by this
-    process.
+    A result is written when its cell has ended, with the cell's identity in it; its checkpoints are
+    then deleted. Until then the identity lies in a file of its own: what a killed cell has left is not
+    another one's to go on with. devices: a process each works on the cells that are left; one device is
+    used by this process.
 
     Raises:
-        ArtifactError: a folder holds the result of another cell.
+        ArtifactError: a folder holds the result of another cell, or what one has begun.
         ConfigError: two cells share a name, or there is no device.
     """
     names = [cell.name for cell in cells]
@@ -59,10 +60,13 @@ def run_grid(cells: Sequence[Cell], root: Path, devices: Sequence[str] = ("auto"
     identities = [json.loads(json.dumps(cell.identity())) for cell in cells]
     left: list[tuple[Cell, Identity]] = []
     for cell, identity, place in zip(cells, identities, places, strict=True):
-        if not place.is_file():
-            left.append((cell, identity))
-        else:
+        if place.is_file():
             _result(place, identity)
+            continue
+        begun = place.with_name(IDENTITY)
+        if begun.is_file():
+            _refuse_other(json.loads(begun.read_text(encoding="utf-8")), identity, begun.parent)
+        left.append((cell, identity))
     if len(left) < len(cells):
         logger.info("%d of %d cells are done already", len(cells) - len(left), len(cells))
     if len(devices) == 1:
@@ -110,8 +114,10 @@ def _shared(
 def _run(cell: Cell, identity: Identity, root: Path, device: str) -> None:
     folder = root / cell.name
     folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / IDENTITY, identity)
     result = dict(cell(folder, device))
     write_json(folder / RESULT, {"identity": identity, "result": result})
+    (folder / IDENTITY).unlink()
     for checkpoint in folder.rglob(CHECKPOINT):  # hundreds of megabytes that nothing needs any more
         checkpoint.unlink()
 
@@ -125,9 +131,18 @@ def _result(path: Path, identity: Identity) -> Result:
         raise ArtifactError(
             f"{path} is damaged: {error}", hint="delete it to run the cell again"
         ) from error
+    _refuse_other(known, identity, path.parent)
+    return dict(result)
+
+
+def _refuse_other(known: Identity, identity: Identity, folder: Path) -> None:
+    """Stop at what another experiment has left.
+
+    Raises:
+        ArtifactError: the identities differ.
+    """
     if known != identity:
         raise ArtifactError(
-            f"{path} is the result of another experiment: its settings or data differ",
+            f"{folder} is of another experiment: its settings or data differ",
             hint="choose another folder, or delete this one",
         )
-    return dict(result)

@@ -44,8 +44,9 @@ class Plan:
     """How long to train and how to step.
 
     Give `iterations`, or `seconds` of wall clock: the number of iterations is then measured once, kept
-    with the run and used by a resumed run too. decay: share of the run over which the learning rate
-    falls linearly to zero. ema: decay of the averaged weights.
+    with the run and used by a resumed run too. budget: the seconds as they were asked for, where some
+    were spent before training. decay: share of the run over which the learning rate falls linearly to
+    zero. ema: decay of the averaged weights.
     """
 
     iterations: int | None = None
@@ -58,12 +59,19 @@ class Plan:
     ema: float = 0.999
     checkpoint_seconds: float = 60.0
     trackers: tuple[str, ...] = ()
+    budget: float | None = None
 
     def left(self, begun: float) -> Plan:
         """Return the plan without the seconds since `begun` (`time.monotonic`), at least one."""
         if self.seconds is None:
             return self
-        return replace(self, seconds=max(1.0, self.seconds - (time.monotonic() - begun)))
+        left = max(1.0, self.seconds - (time.monotonic() - begun))
+        return replace(self, seconds=left, budget=self.planned_seconds)
+
+    @property
+    def planned_seconds(self) -> float | None:
+        """The seconds that were asked for, None where iterations were."""
+        return self.budget or self.seconds
 
     def rate(self, iteration: int, total: int) -> float:
         """Return the learning rate's factor in (0, 1]: linear warm-up, constant, linear decay."""
@@ -83,6 +91,7 @@ class State:
     best: float = -math.inf
     best_iteration: int = 0
     stale: int = 0
+    budget: float | None = None
     stopped: str | None = None
 
 

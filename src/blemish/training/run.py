@@ -21,6 +21,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from blemish import hardware
 from blemish.errors import ArtifactError, BlemishError, DependencyError
 from blemish.runtime import atomic_write, logger
 from blemish.training.checkpoint import CHECKPOINT, finite, read_checkpoint, write_checkpoint
@@ -47,6 +48,7 @@ class Run:
                     f"{name} is not installed", hint="pip install 'blemish[trackers]'"
                 )
         self.task, self.plan, self.folder = task, plan, folder
+        hardware.processes(cpu=cpu)
         self.accelerator = Accelerator(
             cpu=cpu, log_with=list(plan.trackers) or None, project_dir=str(folder)
         )
@@ -87,10 +89,12 @@ class Run:
 
         Raises:
             Interrupted: a signal asked for a stop; the state is saved.
-            ArtifactError: the folder holds a run and `resume` is not asked for, or another model's.
+            ArtifactError: the folder holds a run and `resume` is not asked for, or another model's, or
+                one of another length.
         """
         if resume:
             self._load()
+            self._refuse_other_length()
         elif (self.folder / CHECKPOINT).exists():
             raise ArtifactError(
                 f"{self.folder} holds an unfinished or finished run",
@@ -109,15 +113,28 @@ class Run:
         weights = {name: value.detach().cpu().clone() for name, value in self.chosen.items()}
         return Outcome(weights, self.state)
 
+    def _refuse_other_length(self) -> None:
+        """Stop where a run is resumed that was planned for another time.
+
+        Raises:
+            ArtifactError: it was; also where it has ended, and more was asked for now.
+        """
+        plan, state = self.plan, self.state
+        planned, asked = (
+            f"{total} iterations" if budget is None else f"{budget:g} seconds"
+            for total, budget in ((state.total, state.budget), (plan.iterations, plan.planned_seconds))
+        )
+        if state.iteration > 0 and planned != asked:
+            raise ArtifactError(
+                f"{self.folder} holds a run that was planned for {planned}, not {asked}",
+                hint="resume with what it was planned for, or start another run in another folder",
+            )
+
     def _train(self) -> str:
         plan, rank = self.plan, self.accelerator.process_index
         self.bare.train()
-        if None not in (self.state.total, plan.iterations) and self.state.total != plan.iterations:
-            raise ArtifactError(
-                f"this run was planned for {self.state.total} iterations, not {plan.iterations}",
-                hint="resume with the same number, or start another run",
-            )
-        self.state = replace(self.state, total=self.state.total or plan.iterations)
+        total = self.state.total or plan.iterations
+        self.state = replace(self.state, total=total, budget=plan.planned_seconds)
         batches = iter(self.task.batches(self.state.iteration, rank, self.accelerator.num_processes))
         begun, before, saved = time.monotonic(), self.state.elapsed, time.monotonic()
         marks: list[float] = []

@@ -13,7 +13,7 @@ import pytest
 from blemish.data import read_dataset, write_sample
 from blemish.errors import ArtifactError, ConfigError
 from blemish.experiments import grid
-from blemish.experiments.grid import RESULT, all_devices, content_digest, run_grid
+from blemish.experiments.grid import IDENTITY, RESULT, all_devices, content_digest, run_grid
 from blemish.training import CHECKPOINT
 
 
@@ -100,6 +100,15 @@ def test_the_result_of_another_cell_is_refused_and_left_alone(tmp_path):
     assert len(attempts(tmp_path, CELLS[0])) == 1
 
 
+def test_what_a_killed_cell_has_left_is_not_taken_up_by_another_one(tmp_path):
+    with pytest.raises(CrashError):
+        run_grid([Square(6, crashes=1)], tmp_path)
+    with pytest.raises(ArtifactError, match="another experiment"):
+        run_grid([Square(6, power=3, crashes=1)], tmp_path)
+    assert len(attempts(tmp_path, Square(6))) == 1
+    assert run_grid([Square(6, crashes=1)], tmp_path) == [{"value": 36}]
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": {}}', '{"result": {}}', "\xff"])
 def test_a_damaged_result_is_an_error_that_names_the_file_and_the_way_out(tmp_path, content):
     run_grid(CELLS, tmp_path)
@@ -111,10 +120,13 @@ def test_a_damaged_result_is_an_error_that_names_the_file_and_the_way_out(tmp_pa
 
 
 def test_a_result_that_json_cannot_hold_leaves_no_file(tmp_path):
-    cell = Square(0, power=float("nan"))
+    class Undefined(Square):
+        def __call__(self, folder: Path, device: str) -> dict[str, Any]:
+            return {**super().__call__(folder, device), "value": float("nan")}
+
     with pytest.raises(ValueError, match="not JSON compliant"):
-        run_grid([cell], tmp_path)
-    assert [path.name for path in (tmp_path / cell.name).iterdir()] == ["notes.txt"]
+        run_grid([Undefined(0)], tmp_path)
+    assert {path.name for path in (tmp_path / "squares/0").iterdir()} == {"notes.txt", IDENTITY}
 
 
 def test_two_cells_of_one_name_and_a_grid_without_a_device_are_refused(tmp_path):
