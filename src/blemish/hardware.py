@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 
 import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
 
 from blemish.errors import ConfigError
 
@@ -24,8 +26,6 @@ def device(name: str = "auto") -> torch.device:
         found = _named_device(name)
     elif torch.cuda.is_available():
         found = torch.device("cuda")
-    elif torch.backends.mps.is_available():
-        found = torch.device("mps")
     else:
         found = torch.device("cpu")
     return _own_card(found) if found.type == "cuda" else found
@@ -50,13 +50,33 @@ def _own_card(found: torch.device) -> torch.device:
 def _named_device(name: str) -> torch.device:
     try:
         found = torch.device(name)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.empty(0, device=found, dtype=torch.float64)  # schedules are kept in it
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise ConfigError(
-            f"there is no device {name!r} on this machine",
-            hint="leave it at auto, or give cpu, cuda, cuda:1 or mps; see `blemish doctor`",
+            f"there is no device {name!r} on this machine, or it lacks float64",
+            hint="leave it at auto, or give cpu, cuda or cuda:1; see `blemish doctor`",
         ) from error
     return found
+
+
+def processes(*, cpu: bool) -> PartialState:
+    """Return the processes that share the work (torchrun, accelerate), on processors or on cards.
+
+    accelerate keeps to the kind of device of a process's first call; here a later one may differ.
+
+    Raises:
+        ConfigError: several processes share the other kind already.
+    """
+    state = PartialState(cpu=cpu)
+    if (state.device.type == "cpu") == cpu:
+        return state
+    if state.num_processes > 1:
+        raise ConfigError(
+            f"these {state.num_processes} processes share work on {state.device.type} already",
+            hint="give all calls of one program the same device",
+        )
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return PartialState(cpu=cpu)
 
 
 def has_fast_bfloat16(where: torch.device) -> bool:

@@ -253,5 +253,5 @@ def _masks(verb: argparse.ArgumentParser) -> None:
 
 
 def _machine(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    verb.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     verb.add_argument("--precision", default="auto", choices=["auto", "bf16", "fp32"])

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from blemish.config import Turn
 from blemish.data import Dataset, read_dataset
-from blemish.errors import ArtifactError, ConfigError
+from blemish.errors import ArtifactError, ConfigError, DatasetError
 from blemish.experiments.baselines import TYPED, UNTYPED, write_baseline
 from blemish.experiments.downstream import ClassificationCell, LocalisationCell
 from blemish.experiments.protocol import FewShot, Scale
 from blemish.generation import Generator, learn
+from blemish.generation.learning import length, named
 from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
-from blemish.runtime import file_sha256, logger
+from blemish.runtime import logger
 from blemish.synthesis import ProductKind
 from blemish.training import Plan
 
@@ -78,17 +79,28 @@ def painted(
     Learned from the split's few alone; what is in the folder already is not made again.
 
     Raises:
-        ArtifactError: the folder holds a generator of other settings or photos.
+        ArtifactError: the folder holds a generator of other settings, photos or masks, or one that
+            learned for another time.
+        DatasetError: no pair of any type has passed the gate.
     """
     known = replace(dataset, records=(*split.few, *split.goods))
     if (folder / "generator" / "generator").is_dir():
         generator = Generator.load(folder / "generator" / "generator", device=device)
-        _refuse_other(generator, config, split, folder)
+        _refuse_other(generator, config, split, plan, folder)
     else:
         generator = learn(known, config, folder / "generator", plan, device=device, resume=True)
     counts = dict.fromkeys(generator.types, pairs)
     generator.generate(split.goods, counts, folder / "pairs", seed=seed)
-    return generator, read_dataset(folder / "pairs").train_defects
+    made = read_dataset(folder / "pairs").train_defects
+    lacking = sorted(set(generator.types) - {record.label for record in made})
+    if not made:
+        raise DatasetError(
+            f"none of the pairs in {folder / 'pairs'} has passed the gate",
+            hint=f"see why: blemish review {folder / 'pairs'}",
+        )
+    if lacking:
+        logger.warning("no pair of %s has passed the gate", ", ".join(lacking))
+    return generator, made
 
 
 def prepared(
@@ -199,7 +211,9 @@ def classification_cells(
             )
 
 
-def _refuse_other(generator: Generator, config: GeneratorConfig, split: FewShot, folder: Path) -> None:
+def _refuse_other(
+    generator: Generator, config: GeneratorConfig, split: FewShot, plan: Plan | None, folder: Path
+) -> None:
     """Stop at a generator that was asked for otherwise than now.
 
     Raises:
@@ -212,11 +226,16 @@ def _refuse_other(generator: Generator, config: GeneratorConfig, split: FewShot,
         if value == "auto"  # it has been decided by a look at the photos
     }
     product = config.product.model_copy(update={n: getattr(found.product, n) for n in decided})
-    photos = {photo["sha256"] for photo in generator.facts["photos"]}
-    same = found == config.model_copy(update={"product": product})
-    if not same or photos != {file_sha256(record.image) for record in split.few}:
+    shown = [{k: v for k, v in one.items() if k != "image"} for one in generator.facts["photos"]]
+    asked = None if plan is None or config.painting.painter == "patches" else length(plan)
+    if (
+        found != config.model_copy(update={"product": product})
+        or {tuple(sorted(one.items())) for one in shown}
+        != {tuple(sorted(named(record).items())) for record in split.few}
+        or generator.facts.get("plan") != asked
+    ):
         raise ArtifactError(
-            f"{folder} holds a generator of other settings or photos",
+            f"{folder} holds a generator of other settings, photos or masks, or of another plan",
             hint="choose another folder, or remove this one",
         )
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-from accelerate import PartialState
 
+from blemish import hardware
 from blemish.config import merged, validated
 from blemish.data import read_image
 from blemish.errors import ConfigError, DatasetError, ImageError
@@ -211,7 +211,7 @@ class Generator(Drawing):
             for label in counts:
                 self.repertoire.gate(label)  # now, so that processes that paint need not
         shelf, root = Goods(goods, self.kind), Path(out)
-        state = PartialState(cpu=self.painter.device.type == "cpu")
+        state = hardware.processes(cpu=self.painter.device.type == "cpu")
         crew = Crew(state.process_index, state.num_processes, state.wait_for_everyone)
         entries = write_pairs(
             root,

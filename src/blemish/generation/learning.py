@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -20,7 +20,14 @@ from blemish import artifacts, hardware, runtime
 from blemish.backbones import LatentBackbone, find
 from blemish.backbones.embedded import Embedded, PixelCodec
 from blemish.config import read_yaml, validated, write_yaml
-from blemish.data import Dataset, first_third, letterbox, natural_key, read_sample
+from blemish.data import (
+    Dataset,
+    first_third,
+    letterbox,
+    natural_key,
+    read_sample,
+    refuse_inside,
+)
 from blemish.errors import ArtifactError, ConfigError, DatasetError
 from blemish.generation.augmentation import Augmentation
 from blemish.generation.crops import window_around
@@ -100,7 +107,7 @@ def learn(
     begun, folder = time.monotonic(), Path(folder)
     if config.painting.painter != "patches" and plan is None:
         raise ConfigError(f"painting.painter={config.painting.painter} learns: give a plan")
-    if PartialState(cpu=hardware.device(device).type == "cpu").num_processes > 1:
+    if hardware.processes(cpu=hardware.device(device).type == "cpu").num_processes > 1:
         raise ConfigError(
             "learning from a few photos is the work of one process",
             hint="start `blemish learn` without torchrun; `generate` shares its work",
@@ -117,11 +124,12 @@ def learn(
             "them must not be judged by them; defects to learn from belong into train/<type>/",
             len(records),
         )
+    refuse_inside(dataset, folder)
     samples = [read_sample(record) for record in records]
     config = _settled(config, goods)
     where = hardware.device(device)
     backbone = open_painting_backbone(config, where)
-    shown = [_named(record, dataset.root) for record in records]
+    shown = [{"image": r.image.relative_to(dataset.root).as_posix(), **named(r)} for r in records]
     _claim(folder, config, shown, resume=resume)
     exemplars = _exemplars(samples, config)
     with one_thread():  # so that the same patches are remembered on every machine
@@ -142,16 +150,25 @@ def learn(
         embedding = _embedding(config, backbone, samples).to(where)
         left = plan.left(begun)
         run = _Inverting(config, backbone, embedding, samples, resume)
+        facts["plan"] = length(plan)
         embedding, facts["defects"] = run("defects", left, folder)
         if config.learning.masks:
             embedding, facts["masks"] = run("masks", left, folder / "masks")
         if config.painting.reweighting == "auto":
-            save_parts(folder / GENERATOR, config, repertoire, backbone, embedding, facts)
-            draft = Generator.load(folder / GENERATOR, device=device)
-            facts["unfilled"] = _unfilled(draft, Goods(goods, draft.kind))
+            # A draft where the generator will be would be taken for it after a kill.
+            with tempfile.TemporaryDirectory(prefix=".draft.", suffix=".tmp", dir=folder) as place:
+                draft = Path(place) / GENERATOR
+                save_parts(draft, config, repertoire, backbone, embedding, facts)
+                judged = Generator.load(draft, device=device)
+                facts["unfilled"] = _unfilled(judged, Goods(goods, judged.kind))
     facts["seconds"] = round(time.monotonic() - begun, 1)
     save_parts(folder / GENERATOR, config, repertoire, backbone, embedding, facts)
     return Generator.load(folder / GENERATOR, device=device)
+
+
+def length(plan: Plan) -> dict[str, float | None]:
+    """Return how long a plan lets the network learn, as a generator's facts tell it."""
+    return {"iterations": plan.iterations, "seconds": plan.planned_seconds}
 
 
 def _unfilled(generator: Generator, goods: Goods) -> list[str]:
@@ -321,11 +338,11 @@ class _Inverting:
         return task.settle(outcome.weights), facts
 
 
-def _named(record: Record, root: Path) -> dict[str, str]:
+def named(record: Record) -> dict[str, str]:
+    """Return what a photo teaches, by content: its type, and the SHA-256 of it and of its mask."""
     assert record.mask is not None  # noqa: S101 - chosen for their masks
     return {
         "type": record.label,
-        "image": record.image.relative_to(root).as_posix(),
         "sha256": runtime.file_sha256(record.image),
         "mask_sha256": runtime.file_sha256(record.mask),
     }

@@ -39,8 +39,8 @@ class Entry:
     (run, label, index). source: the good photo that was painted on. parameters: how the mask was made
     and placed, and of which real defects: `exemplars`, the SHA-256 of their photos. scores, accepted,
     reasons: of the gate. reviewed: a person has decided, and `accepted` is their word. attempts: pairs
-    that were made for this index; refused: why those before it
-    were not taken.
+    that were tried for this index; refused: why those were not taken that did not pass, this one
+    among them where none did.
     """
 
     image: str

@@ -25,6 +25,11 @@ from blemish.synthesis.arrays import Image, Mask
 Region = Path | Sequence[tuple[float, float]]
 """Where defects may be: a mask file, or (x, y) corners in pixels."""
 
+
+class NoPlaceError(DatasetError):
+    """No mask fits the region: another photo or another mask may."""
+
+
 ATTEMPTS = 40
 MOST_STRETCH = 1.6
 """A mask from edge to edge goes on photos that are at most so many times longer or shorter."""
@@ -155,12 +160,13 @@ def place(
     Where the type keeps to places, the new one is the template's own with a kernel's noise (a smoothed
     bootstrap); otherwise any place of the region is as likely. A mask that a side of the frame cut off
     lies at that side again, one at the edge of the product crosses it again. Tried until 3/4 of the
-    mask lie in the region; after 20 attempts anywhere, and ever smaller. stray: any place is as likely,
+    mask lie in the region; after 20 attempts anywhere, ever smaller, and with any pixel of the mask in
+    the region, as the centre of a bent one may lie outside of it. stray: any place is as likely,
     whatever the type keeps to, and no side of the frame continues what it cut off; but a mask at the
     edge of the product stays at one.
 
     Raises:
-        DatasetError: the region is empty, or no mask fits it.
+        NoPlaceError: the region is empty, or the mask does not fit it.
     """
     allowed = product if region is None else region
     at_edge = template.at_edge and not product.all()
@@ -180,6 +186,8 @@ def place(
             spot = _own_place(template, product, made, rng.normal(0, known.spread))
         else:
             spot = _anywhere(allowed, rng)
+        if late >= 0:
+            spot -= linear @ (_anywhere(template.mask, rng) - template.centre)
         warp = Warp(linear, template.centre, template.reach, spot, made.bend)
         warp = _docked(template, warp, docks, allowed.shape)
         share = _share_inside(template, warp, allowed, docks)
@@ -200,9 +208,10 @@ def place(
                 template.source,
                 template.sha256,
             )
-    raise DatasetError(
-        f"no mask fits the region of {int(allowed.sum())} pixels",
-        hint="give a larger region of interest, or check where the product was found",
+    where = "the product that was found in the photo" if region is None else "the region of interest"
+    raise NoPlaceError(
+        f"the mask {template.source} fits nowhere on {where}, which has {int(allowed.sum())} pixels",
+        hint="give a larger region of interest, or see in the photo what stands out of its background",
     )
 
 

@@ -22,6 +22,7 @@ from blemish.generation.measures import (
     realised,
     seam,
 )
+from blemish.generation.placement import NoPlaceError
 from blemish.synthesis.arrays import Image, Mask, check_image, check_same_size
 
 if TYPE_CHECKING:
@@ -131,7 +132,10 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Chosen(Generic[Pair]):
-    """The pair that was taken, its verdict, and the reasons for which others before it were not."""
+    """The pair that was taken and its verdict.
+
+    refused: of every attempt that did not pass the reasons, also of the one that was taken then.
+    """
 
     pair: Pair
     verdict: Verdict
@@ -258,16 +262,26 @@ def first_accepted(
     """Return the first of `make(0)`, `make(1)`, ... that passes; else the one with the fewest faults.
 
     A pair that did not pass says so in its verdict: what to do with it is the caller's choice.
+
+    Raises:
+        NoPlaceError: of every attempt, that its mask fits nowhere.
     """
     tried: list[tuple[Pair, Verdict]] = []
-    for attempt in range(max(1, attempts)):
-        pair = make(attempt)
-        tried.append((pair, judge(pair)))
-        if tried[-1][1].accepted:
+    refused: list[tuple[str, ...]] = []
+    for attempt in range(count := max(1, attempts)):
+        try:
+            pair = make(attempt)
+        except NoPlaceError:
+            if attempt == count - 1 and not tried:
+                raise
+            refused.append(("no place for the mask",))
+            continue
+        tried.append((pair, verdict := judge(pair)))
+        if verdict.accepted:
             break
+        refused.append(verdict.reasons)
     best, verdict = min(tried, key=lambda one: len(one[1].reasons))
-    refused = tuple(verdict.reasons for _, verdict in tried if not verdict.accepted)
-    return Chosen(best, verdict, len(tried), refused)
+    return Chosen(best, verdict, len(refused) + verdict.accepted, tuple(refused))
 
 
 def encoder_features(encoder: LiteEncoder) -> Features:

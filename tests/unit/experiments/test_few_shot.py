@@ -24,6 +24,7 @@ from blemish.experiments.protocol import FAST, FewShot
 from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
 from blemish.runtime import file_sha256
+from blemish.training import Plan
 
 SCALE = replace(FAST, pairs=2)
 
@@ -187,6 +188,30 @@ def test_a_generator_learns_from_the_few_alone_and_its_pairs_are_made_once(
     assert painted(*arguments, device="cpu")[1] == pairs
     other = GeneratorConfig.model_validate({"product": {"kind": "texture", "turns": []}})
     fewer = replace(split, few=split.few[1:])
-    for changed in ((dataset, split, other), (dataset, fewer, config)):
-        with pytest.raises(ArtifactError, match="other settings or photos"):
-            painted(*changed, 2, tmp_path, device="cpu")
+    masks = [record.mask for record in split.few]
+    swapped = [replace(r, mask=m) for r, m in zip(split.few, masks[1:] + masks[:1], strict=True)]
+    corrected = replace(split, few=tuple(swapped))
+    renamed = replace(split, few=tuple(replace(record, label="dent") for record in split.few))
+    for now in (split, fewer, corrected, renamed):
+        with pytest.raises(ArtifactError, match="other settings, photos or masks"):
+            painted(dataset, now, other if now is split else config, 2, tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("other", [None, Plan(iterations=3), Plan(seconds=2.0)])
+def test_a_generator_that_learned_for_another_time_is_not_taken(
+    dataset, small_backbone, tmp_path, other
+):
+    few, rest = first_third(dataset.defects)
+    split = FewShot(few, rest, dataset.train, ())
+    config = GeneratorConfig.model_validate(
+        {
+            "product": {"kind": "object", "turns": []},
+            "learning": {"backbone": str(small_backbone), "batch": 2, "precision": "fp32"},
+            "painting": {"painter": "mixed", "steps": 2, "transplants": 1.0},
+        }
+    )
+    arguments = (dataset, split, config, 2, tmp_path)
+    pairs = painted(*arguments, plan=Plan(iterations=2), device="cpu")[1]
+    assert painted(*arguments, plan=Plan(iterations=2), device="cpu")[1] == pairs
+    with pytest.raises(ArtifactError, match="of another plan"):
+        painted(*arguments, plan=other, device="cpu")

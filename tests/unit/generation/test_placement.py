@@ -169,8 +169,18 @@ def test_the_warp_that_is_told_leads_from_the_template_to_the_mask(stray):
         assert SPOT.mask[came[:, 0], came[:, 1]].mean() > 0.85
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_mask_whose_centre_is_not_on_the_product_finds_a_place(seed):
+    """All of a bent cable is discoloured: the centroid of its mask is where there is no cable."""
+    cable = disc((256, 256), 128, 128, 100) & ~disc((256, 256), 128, 128, 84)
+    cable[:, 150:] = False
+    found = placed(Template(cable, cable), cable, jitter=Jitter(scale=(0.8, 1.25)), seed=seed)
+    assert found.mask.any()
+    assert not (found.mask & ~cable).any()
+
+
 def test_an_empty_region_is_refused():
-    with pytest.raises(DatasetError, match="no mask fits"):
+    with pytest.raises(DatasetError, match="fits nowhere on the region"):
         placed(SPOT, SURFACE, region=np.zeros_like(SURFACE))
 
 

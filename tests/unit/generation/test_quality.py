@@ -7,6 +7,7 @@ import torch
 
 from blemish.errors import DatasetError, ImageError
 from blemish.generation.measures import masked_features
+from blemish.generation.placement import NoPlaceError
 from blemish.generation.quality import Gate, Judge, Scores, Verdict, encoder_features, first_accepted
 from blemish.networks import LiteEncoder
 
@@ -134,6 +135,19 @@ def test_when_no_pair_passes_the_one_with_the_fewest_faults_is_returned_as_refus
     assert (chosen.pair, chosen.attempts) == (1, 3)
     assert not chosen.verdict.accepted
     assert len(chosen.refused) == 3
+
+
+def test_an_attempt_whose_mask_fits_nowhere_is_refused_and_others_follow():
+    def make(attempt):
+        if attempt != 1:
+            raise NoPlaceError("no place", hint="another photo")
+        return attempt
+
+    chosen = first_accepted(make, lambda _: Verdict(FINE, ("seam",)), 3)
+    assert (chosen.pair, chosen.attempts, chosen.verdict.accepted) == (1, 3, False)
+    assert chosen.refused == (("no place for the mask",), ("seam",), ("no place for the mask",))
+    with pytest.raises(NoPlaceError):
+        first_accepted(lambda _: make(0), lambda _: Verdict(FINE, ()), 3)
 
 
 def test_without_a_real_defect_there_is_nothing_to_judge_by():
