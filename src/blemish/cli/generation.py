@@ -13,10 +13,11 @@ from tqdm import tqdm
 from blemish import config
 from blemish.cli.output import emit
 from blemish.data import (
-    IMAGE_EXTENSIONS,
     Dataset,
+    is_photo,
     natural_key,
     read_dataset,
+    refuse_inside,
     write_coco,
     write_png,
     write_yolo,
@@ -114,16 +115,19 @@ def generate(options: argparse.Namespace) -> int:
     if "coco" in options.formats:
         write_coco(options.out / "coco.json", records, options.out)
     if "yolo" in options.formats:
-        write_yolo(options.out / "yolo", records)
+        refused = [entry.record(options.out) for entry in entries if not entry.accepted]
+        write_yolo(options.out / "yolo", records, refused)
     return 0
 
 
 def masks(options: argparse.Namespace) -> int:
     """Draw masks of each type into a folder and print where they are."""
+    dataset = read_dataset(options.data)
+    _refuse_own_folder(dataset, options.out)
     generator = _generator(options, [])
     written = write_masks(
         generator,
-        read_dataset(options.data).train,
+        dataset.train,
         dict.fromkeys(options.types or generator.types, options.count),
         options.out,
         seed=options.seed,
@@ -186,13 +190,14 @@ def _generator(options: argparse.Namespace, sets: list[str]) -> Generator:
 
 
 def _refuse_own_folder(dataset: Dataset, out: Path) -> None:
-    """Stop where pairs would be written among the photos that they are painted on.
+    """Stop where pairs or masks would be written among the photos that they are painted on.
 
     Elsewhere a folder that is not empty is refused; one with a manifest might be a run to go on with.
 
     Raises:
-        DatasetError: the dataset has a manifest, and one of both folders is in the other.
+        DatasetError: one of both folders is in the other, where that matters.
     """
+    refuse_inside(dataset, out)
     root, target = dataset.root.resolve(), out.resolve()
     if dataset.layout == "manifest" and (root.is_relative_to(target) or target.is_relative_to(root)):
         raise DatasetError(
@@ -209,7 +214,7 @@ def _mask_files(folder: Path) -> dict[str, list[Path]]:
     """
     found = {
         place.name: sorted(
-            (file for file in place.iterdir() if file.suffix.lower() in IMAGE_EXTENSIONS),
+            filter(is_photo, place.iterdir()),
             key=lambda file: natural_key(file.name),
         )
         for place in sorted(folder.iterdir() if folder.is_dir() else ())

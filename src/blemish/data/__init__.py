@@ -29,8 +29,8 @@ from blemish.data.images import (
     read_mask,
     write_png,
 )
-from blemish.data.listing import Problem, natural_key
-from blemish.data.readers import Dataset, read_dataset, read_sample
+from blemish.data.listing import Problem, is_photo, natural_key
+from blemish.data.readers import Dataset, read_dataset, read_sample, refuse_inside
 from blemish.data.splits import Split, first_third, hold_out, read_split, refuse_test, write_split
 from blemish.data.writers import append_manifest, write_sample
 
@@ -53,6 +53,7 @@ __all__ = [
     "first_third",
     "frame",
     "hold_out",
+    "is_photo",
     "letterbox",
     "natural_key",
     "read_benchmark",
@@ -61,6 +62,7 @@ __all__ = [
     "read_mask",
     "read_sample",
     "read_split",
+    "refuse_inside",
     "refuse_test",
     "shrink_mask",
     "tile_windows",

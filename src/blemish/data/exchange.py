@@ -53,12 +53,13 @@ def write_coco(path: Path, records: Iterable[Record], root: Path) -> None:
     write_json(path, {"images": images, "annotations": annotations, "categories": categories})
 
 
-def write_yolo(folder: Path, records: Iterable[Record]) -> None:
+def write_yolo(folder: Path, records: Iterable[Record], dropped: Iterable[Record] = ()) -> None:
     """Write photos and defects for YOLO segmentation: images/, labels/ and data.yaml.
 
-    Photos are copied byte for byte to images/<train or val>/<type>_<stem><suffix>; test is called val.
-    A line of the label file is a type's number, from 0, and the corners of one connected part as shares
-    of width and height, see `outline`. Good photos have an empty label file.
+    Photos are copied byte for byte to images/<train or val>/<type>_<stem><suffix>; test is called val,
+    and is train where there is none. A line of the label file is a type's number, from 0, and the
+    corners of one connected part as shares of width and height, see `outline`. Good photos have an
+    empty label file. dropped: photos that are taken out, had an earlier call written them.
 
     Raises:
         DatasetError: a defect has no mask, or two photos would get the same name.
@@ -67,7 +68,7 @@ def write_yolo(folder: Path, records: Iterable[Record]) -> None:
     names = _types(ordered)
     taken: set[tuple[str, str]] = set()
     for record in ordered:
-        split, stem = _YOLO_SPLITS[record.split], f"{record.label}_{record.image.stem}"
+        split, stem = _yolo_place(record)
         if (split, stem) in taken:
             raise DatasetError(
                 f"{record.image} has the name of another photo of {record.label}", hint="rename one"
@@ -79,10 +80,21 @@ def write_yolo(folder: Path, records: Iterable[Record]) -> None:
             file.writelines(lines)
         with atomic_write(folder / "images" / split / (stem + record.image.suffix)) as file:
             file.write(record.image.read_bytes())
+    for record in dropped:
+        split, stem = _yolo_place(record)
+        if (split, stem) not in taken:
+            (folder / "labels" / split / f"{stem}.txt").unlink(missing_ok=True)
+            (folder / "images" / split / (stem + record.image.suffix)).unlink(missing_ok=True)
+    judged = "val" if any(split == "val" for split, _ in taken) else "train"
     # JSON is YAML, and says what a type's name is even where it looks like a number.
-    listed = {"train": "images/train", "val": "images/val", "names": list(names)}
+    listed = {"train": "images/train", "val": f"images/{judged}", "names": list(names)}
     with atomic_write(folder / "data.yaml", "w") as file:
         file.write(json.dumps(listed, ensure_ascii=False) + "\n")
+
+
+def _yolo_place(record: Record) -> tuple[str, str]:
+    """Return the folder and the stem under which a photo is written."""
+    return _YOLO_SPLITS[record.split], f"{record.label}_{record.image.stem}"
 
 
 def _types(records: Sequence[Record]) -> tuple[str, ...]:

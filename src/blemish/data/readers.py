@@ -12,7 +12,7 @@ import numpy as np
 from blemish.data.images import read_image, read_mask
 from blemish.data.layouts import MANIFEST, SPLITS, scan_folder, scan_manifest, scan_mvtec
 from blemish.data.listing import Listing, natural_key, subfolders
-from blemish.data.pairing import Masks
+from blemish.data.pairing import MASK_TREES, Masks
 from blemish.errors import DatasetError
 from blemish.records import Record, Sample
 
@@ -92,6 +92,26 @@ def read_sample(record: Record) -> Sample:
     if record.mask is None:
         return Sample(image, None, record)
     return Sample(image, read_mask(record.mask, (image.shape[0], image.shape[1])), record)
+
+
+def refuse_inside(dataset: Dataset, out: Path) -> None:
+    """Stop where results would be written among photos: pictures there are read as photos of defects.
+
+    Raises:
+        DatasetError: `out` lies in a plain folder of photos, or in a split of an MVTec tree.
+    """
+    root, target = dataset.root.resolve(), out.resolve()
+    shelves = {
+        "folder": [root],
+        "mvtec": [root / name for name in (*SPLITS, *MASK_TREES)],
+        "manifest": [],
+    }
+    if any(target.is_relative_to(shelf) for shelf in shelves[dataset.layout]):
+        raise DatasetError(
+            f"{out} lies among the photos of {dataset.root}: pictures written there would be read as "
+            "defects",
+            hint="give --out a folder elsewhere",
+        )
 
 
 def detect_layout(path: Path) -> Layout:

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
 from operator import itemgetter
 
 import numpy as np
@@ -23,7 +22,7 @@ from blemish.data import (
     read_sample,
     refuse_test,
 )
-from blemish.detection.photos import View, in_memory, turned, window
+from blemish.detection.photos import Kept, View, turned, window
 from blemish.errors import DatasetError
 from blemish.randomness import stream_seed
 from blemish.records import Record
@@ -185,7 +184,7 @@ class Examples:
         self.records = tuple(record for record, _ in examples)
         self.families = tuple(family for _, family in examples)
         self.config = settings.data
-        self._whole = lru_cache(maxsize=in_memory(self.config, _CACHED_BYTES))(self._read)
+        self._whole = Kept(self._read, self.config, _CACHED_BYTES)
         types: dict[str, list[int]] = defaultdict(list)
         for number, record in enumerate(self.records):
             types[record.label].append(number)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,6 @@ LARGER = 2.0
 
 _LOOK_AT = 16
 _CACHED_BYTES = 2 << 30
-_ROOM = {"letterbox": 1, "strips": 8, "tiles": 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,45 @@ class View:
     image: Square
     valid: Plane
     allowed: Plane
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that it takes."""
+        return self.image.nbytes + self.valid.nbytes + self.allowed.nbytes
+
+
+class Kept:
+    """Views that are read once while they fit in so many bytes; the one unused for longest goes first.
+
+    Raises:
+        ConfigError: the framing is still to be decided.
+    """
+
+    def __init__(self, read: Callable[[int], View], config: DataConfig, room: int) -> None:
+        if config.framing == "auto":
+            raise ConfigError("data.framing is not decided", hint="choose letterbox, strips or tiles")
+        self.read, self.room = read, room
+        self.views: OrderedDict[int, View] = OrderedDict()
+        self.used = 0
+
+    def __call__(self, index: int) -> View:
+        """Return a view, from memory where it is there."""
+        if index not in self.views:
+            self.views[index] = self.read(index)
+            self.used += self.views[index].nbytes
+        self.views.move_to_end(index)
+        while self.used > self.room and len(self.views) > 1:
+            self.used -= self.views.popitem(last=False)[1].nbytes
+        return self.views[index]
+
+    def warm(self, count: int) -> None:
+        """Read the first `count` views, as many of them as fit."""
+        for index in range(count):
+            view = self.read(index)
+            if self.used + view.nbytes > self.room:
+                return
+            self.views[index] = view
+            self.used += view.nbytes
 
 
 class Photos:
@@ -57,9 +95,9 @@ class Photos:
         """`settings`: with product and framing decided; `families`: None = all are strangers."""
         self.records, self.settings = tuple(records), settings
         self.families = tuple(range(len(records)) if families is None else families)
-        self.config = config = settings.data
+        self.config = settings.data
         self.kind = settings.synthesis.kind
-        self._whole = lru_cache(maxsize=in_memory(config, _CACHED_BYTES))(self._read)
+        self._whole = Kept(self._read, self.config, _CACHED_BYTES)
 
     def __reduce__(self) -> tuple[type[Photos], tuple[object, ...]]:
         """Return how a worker process that is not forked makes its own: the cache cannot travel."""
@@ -71,8 +109,7 @@ class Photos:
 
     def warm(self) -> None:
         """Read the photos now, so that worker processes share one copy."""
-        for index in range(min(len(self.records), self._whole.cache_info().maxsize or 0)):
-            self._whole(index)
+        self._whole.warm(len(self))
 
     def view(self, index: int, rng: np.random.Generator) -> View:
         """Return the photo's square; of a tiled photo a random window."""
@@ -151,17 +188,6 @@ def settled(config: SynthesisConfig, images: Sequence[Square]) -> SynthesisConfi
     if config.monochrome == "auto":
         decided["monochrome"] = all(np.ptp(image, axis=2).max() == 0 for image in images)
     return config.model_copy(update=decided)
-
-
-def in_memory(config: DataConfig, room: int) -> int:
-    """Return how many photos are kept in so many bytes, at least one; large ones need more room.
-
-    Raises:
-        ConfigError: the framing is still to be decided.
-    """
-    if config.framing == "auto":
-        raise ConfigError("data.framing is not decided", hint="choose letterbox, strips or tiles")
-    return max(1, room // (5 * config.size**2 * _ROOM[config.framing]))
 
 
 def window(whole: View, corner: tuple[int, int], size: int) -> View:

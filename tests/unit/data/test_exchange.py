@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,20 @@ def test_yolo_lines_drawn_again_are_the_masks(records, tmp_path):
             assert not lines
         else:
             assert overlap(found, read_mask(record.mask)) > 0.97
+
+
+def test_what_was_refused_since_is_taken_out_and_without_test_photos_train_is_validated_on(
+    records, tmp_path
+):
+    records = [replace(record, split="train") for record in records[1:]]
+    write_yolo(tmp_path, records)
+    (tmp_path / "images" / "train" / "own.png").touch()
+    write_yolo(tmp_path, records[1:], dropped=records[:1])
+    found = {file.stem for file in (tmp_path / "images" / "train").iterdir()}
+    assert found == {f"{record.label}_1" for record in records[1:]} | {"own"}
+    assert len(list((tmp_path / "labels" / "train").iterdir())) == len(records) - 1
+    data = yaml.safe_load((tmp_path / "data.yaml").read_text())
+    assert data["val"] == data["train"] == "images/train"
 
 
 def test_what_cannot_be_said_in_the_format_is_refused(records, tmp_path):

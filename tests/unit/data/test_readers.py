@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from blemish.data.layouts import scan_manifest
-from blemish.data.readers import read_dataset, read_sample
+from blemish.data.readers import read_dataset, read_sample, refuse_inside
 from blemish.errors import DatasetError
 from blemish.records import Record
 
@@ -231,6 +231,30 @@ def test_a_path_without_a_dataset_is_refused_with_a_hint(tmp_path, paint):
         assert caught.value.hint
     with pytest.raises(DatasetError, match="layout is 'coco'"):
         read_dataset(tmp_path, layout="coco")
+
+
+@pytest.mark.parametrize(
+    ("photos", "out", "refused"),
+    [
+        (("good/1.png", "dent/1.png"), "run", True),
+        (("good/1.png", "dent/1.png"), ".", True),
+        (("good/1.png", "dent/1.png"), "../run", False),
+        (("train/good/1.png", "test/dent/1.png"), "run", False),
+        (("train/good/1.png", "test/dent/1.png"), "test/run", True),
+        (("train/good/1.png", "test/dent/1.png"), "ground_truth/run", True),
+    ],
+)
+def test_no_results_are_written_where_they_would_be_read_as_photos(
+    tmp_path, paint, photos, out, refused
+):
+    for photo in photos:
+        paint(f"tiles/{photo}")
+    dataset = read_dataset(root := tmp_path / "tiles")
+    if not refused:
+        refuse_inside(dataset, root / out)
+        return
+    with pytest.raises(DatasetError, match="lies among the photos"):
+        refuse_inside(dataset, root / out)
 
 
 def test_a_sample_has_an_empty_mask_when_good_and_none_when_undrawn(paint, spot):

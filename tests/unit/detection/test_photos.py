@@ -6,6 +6,7 @@ import pytest
 from blemish.config import DataConfig, InspectorConfig, SynthesisConfig, parse
 from blemish.data import as_tiled, write_sample
 from blemish.detection.photos import (
+    Kept,
     Photos,
     View,
     framed,
@@ -142,6 +143,30 @@ def test_strips_are_taken_where_they_show_twice_as_much(photo, height, width, ex
     looks = some_photos([photo(height, width)[0]])
     assert framed(DataConfig(framing="auto"), looks).framing == expected
     assert framed(DataConfig(framing="tiles"), looks).framing == "tiles"
+
+
+def test_views_are_kept_by_their_size_and_the_one_unused_for_longest_goes_first():
+    reads = []
+
+    def read(index):
+        reads.append(index)
+        plane = np.ones((10, 10 * (index + 1)), np.bool_)
+        return View(np.zeros((*plane.shape, 3), np.uint8), plane, plane)
+
+    kept = Kept(read, tiled().data, room=2 * 500 + 1000)
+    kept.warm(2)
+    assert reads == [0, 1]
+    kept(0)
+    assert kept(2).image.shape == (10, 30, 3)
+    assert reads == [0, 1, 2]
+    assert (list(kept.views), kept.used) == ([0, 2], 500 + 1500)
+    kept(9)  # larger than there is room: kept alone
+    assert (list(kept.views), kept.used) == ([9], 5000)
+    kept(9)
+    assert reads == [0, 1, 2, 9]
+    full = Kept(read, tiled().data, room=1600)
+    full.warm(5)
+    assert list(full.views) == [0, 1]
 
 
 def test_a_framing_that_is_not_decided_is_refused(photo):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from blemish.detection.photos import Photos
 from blemish.detection.trainer import InspectorTask, calibrated
 from blemish.errors import ArtifactError, DatasetError
 from blemish.networks.kinship import families
+from blemish.runtime import file_sha256
 from blemish.training import Plan
 from blemish.verdicts import Detector
 
@@ -75,6 +77,20 @@ def test_a_run_is_not_resumed_with_other_settings(run_folder, product, tiny):
     other = tiny(training={"seed": 1})
     with pytest.raises(ArtifactError, match="started with other settings"):
         train(read_dataset(product), other, run_folder, ONE, device="cpu", resume=True)
+
+
+def test_a_run_is_not_resumed_where_good_photos_came_or_went(run_folder, product, tiny):
+    dataset = read_dataset(product)
+    some = dataset.train[1:]
+    fewer = replace(dataset, records=some)
+    with pytest.raises(ArtifactError, match="0 have come to the training split and 1 have left it"):
+        train(fewer, tiny(), run_folder, ONE, device="cpu", resume=True)
+
+
+def test_the_detector_knows_what_it_must_not_be_judged_by(run_folder, product):
+    dataset = read_dataset(product)
+    good = {file_sha256(record.image) for record in dataset.train}
+    assert TrainedDetector.load(run_folder / "detector", device="cpu").known >= good
 
 
 def test_resuming_a_finished_run_writes_the_same_detector(run_folder, product, tiny, tmp_path):
