@@ -101,6 +101,7 @@ def _card(
         "view": {"size": view.size, "framing": view.framing, "overlap": view.overlap},
         "calibration": detector.calibration.summary(),
         "facts": detector.facts,
+        "known": sorted(detector.known),
         "files": {file.name: file_sha256(file) for file in sorted(form.iterdir())},
     }
 

@@ -69,9 +69,11 @@ class TrainedDetector(Detector):
                 runtime.logger.warning(
                     "the threshold was set in %s, scores in %s differ a little", calibrated, chosen
                 )
-            return cls(settings, tensors, calibration, facts, device=device, precision=chosen)
+            found = cls(settings, tensors, calibration, facts, device=device, precision=chosen)
+            found.known = frozenset(card.get("known", ()))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtifactError(f"{folder} does not fit its own card: {error}") from error
+        return found
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the detector to a folder, atomically: weights, settings, calibration and facts."""
@@ -80,6 +82,7 @@ class TrainedDetector(Detector):
             "config": self.config.model_dump(mode="json"),
             "calibration": self.calibration.summary() | {"precision": self.precision},
             "facts": self.facts,
+            "known": sorted(self.known),
         }
         artifacts.save_artifact(Path(folder), self.inspector.state_dict(), card)
 

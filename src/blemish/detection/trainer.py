@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 
 from blemish import hardware, randomness, runtime
@@ -218,14 +217,14 @@ def train(
     real or generated; all with masks. Some are held out to choose the weights by, with all that was
     painted of the same real defects. No photo of the test split is opened. A budget
     of seconds counts from this call. The run can be killed at any moment; with `resume` it goes on from
-    its last checkpoint and ends with the same weights.
+    its last checkpoint and ends with the same weights, on a processor bit for bit.
 
     Raises:
-        DatasetError: there are fewer than four good training photos.
-        ArtifactError: the folder holds another run.
+        DatasetError: there are fewer than four good training photos, or the folder lies among them.
+        ArtifactError: the folder holds another run, or one that was planned for another time.
     """
     begun = time.monotonic()
-    processes = PartialState(cpu=hardware.device(device).type == "cpu")
+    processes = hardware.processes(cpu=hardware.device(device).type == "cpu")
     with processes.main_process_first():  # the others find the split that the first has written
         mine = processes.is_main_process
         kin = dict(zip(dataset.train, families(dataset.train, config.data.size), strict=True))
@@ -250,6 +249,7 @@ def train(
     facts["examples"] = 0 if learnt is None else len(learnt)
     weights = remembering(config, weights, [photos, held_out])
     detector = calibrated(config, weights, split, facts, device, held_out.families)
+    detector.known = _known(split, shown)
     if run.accelerator.is_main_process:
         detector.save(folder / DETECTOR)
         warning = detector.calibration.warning()
@@ -310,6 +310,13 @@ def remembering(
 def _windows(photos: Sequence[Photos]) -> int:
     """Return how many squares of each photo the memory holds, of all its photos and of a part alike."""
     return max(1, min(_WINDOWS, _REMEMBERED // sum(map(len, photos))))
+
+
+def _known(split: Split, examples: Sequence[Record]) -> frozenset[str]:
+    """Return the SHA-256 of all real photos that a detector has to do with, directly or by painting."""
+    real = [*split.train, *split.validation, *(one for one in examples if not one.synthetic)]
+    painted = {name for one in examples for name in one.made_of}
+    return frozenset({runtime.file_sha256(record.image) for record in real} | painted)
 
 
 def _facts(config: InspectorConfig, split: Split, outcome: Outcome, plan: Plan) -> dict[str, Any]:

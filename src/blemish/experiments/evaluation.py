@@ -19,6 +19,7 @@ from blemish.errors import DatasetError
 from blemish.experiments.report import LONGEST_SIDE, Case, EvaluationReport
 from blemish.metrics.scored import Scored
 from blemish.records import GOOD, Prediction, Record, Sample
+from blemish.runtime import file_sha256, logger
 from blemish.verdicts import Detector
 from blemish.version import __version__
 
@@ -28,6 +29,9 @@ def evaluate(
 ) -> tuple[dict[str, Any], EvaluationReport]:
     """Return the figures (ready for JSON) and the report of a detector on a dataset's test photos.
 
+    Good photos that the detector knows from its training are left out, and the report says so: they
+    tell nothing of new ones. That defects were learned from is said.
+
     Raises:
         DatasetError: there are no test photos.
     """
@@ -36,16 +40,17 @@ def evaluate(
             f"{dataset.root} has no test photos",
             hint="put good ones in test/good and defective ones in test/<type>",
         )
+    records, warnings = _strangers(detector, dataset.test)
     cases: list[Case] = []
     scored, unmarked = Scored(), 0
-    for sample, prediction in predictions(detector, dataset.test, batch_size):
+    for sample, prediction in predictions(detector, records, batch_size):
         unmarked += sample.mask is None
         scored.add(sample.record.label, prediction.score, prediction.map, sample.mask)
         cases.append(_case(dataset.root, sample, prediction))
     overall, types = scored.figures(), [t for t in dataset.defect_types if t in scored.images]
     by_type = {label: scored.figures([label]) for label in types}
     interval = scored.interval()
-    warnings = [w for w in [detector.calibration.warning()] if w]
+    warnings += [w for w in [detector.calibration.warning()] if w]
     if unmarked:
         warnings.append(f"{unmarked} defect photos have no mask: pixel figures leave them out")
     good, bad = [c for c in cases if c.label == GOOD], [c for c in cases if c.label != GOOD]
@@ -75,6 +80,28 @@ def evaluate(
         intervals={"image_auroc": interval} if interval else {},
     )
     return figures, report
+
+
+def _strangers(detector: Detector, records: Sequence[Record]) -> tuple[tuple[Record, ...], list[str]]:
+    """Return the photos to judge a detector by, and what a reader must be told about the others."""
+    if not detector.known:
+        return tuple(records), []
+    seen = {record for record in records if file_sha256(record.image) in detector.known}
+    good = sum(record.is_good for record in seen)
+    warnings = []
+    if good:
+        warnings.append(
+            f"{good} good test photos were training photos of this detector and are left out: photos "
+            "came or went since it was trained"
+        )
+    if len(seen) > good:
+        warnings.append(
+            f"{len(seen) - good} test photos of defects were learned from, or defects were painted of "
+            "them: the figures look better than they are"
+        )
+    for warning in warnings:
+        logger.warning("%s", warning)
+    return tuple(r for r in records if not (r.is_good and r in seen)), warnings
 
 
 def predictions(

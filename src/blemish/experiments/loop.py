@@ -128,13 +128,16 @@ def loop_table(
         figures["pixel_ap"] = drawn.figure(point.name, "pixel_ap", value)
         alarms = [result["false_alarm_rate"] for result in found.results]
         figures["false_alarm_rate"] = Figure(sum(alarms) / len(alarms))
-        rows.append(Row(point.words(most), figures))
+        examples = found.results[0]["detector"]["examples"]
+        rows.append(Row(f"{point.words(most)} ({examples} examples)", figures))
     return Table(
         f"{product}: the loop",
         FIGURES,
         rows,
         "Detectors of equal training time, judged on good test photos and on defects that neither they "
-        "nor any generator have read. Intervals over test photos redrawn, of maps at 256 pixels.",
+        "nor any generator have read. So many are generated of each type; examples are those that pass "
+        "the gate and the real ones, less what is held out to choose the weights. Intervals over test "
+        "photos redrawn, of maps at 256 pixels.",
         "learned from",
     )
 
@@ -161,7 +164,12 @@ def loop_plots(
         Plot(
             f"{product}: how many real defects?", [real, both], "real defects of each type", "pixel AP"
         ),
-        Plot(f"{product}: how many generated?", [made], "generated of each type", "pixel AP"),
+        Plot(
+            f"{product}: how many generated?",
+            [made],
+            "asked for of each type",
+            "pixel AP",
+        ),
     ]
 
 

@@ -71,19 +71,27 @@ class Redrawn:
         """Return the figure with the interval of its method.
 
         The interval is of counted maps, which may be smaller than those that the figure is of: it is
-        moved by what the two differ on all photos once.
+        moved by what the two differ on all photos once, but not beyond 0 and 1.
         """
-        return self._about(value, lambda w: self.value(method, key, w))
+        return self._about(value, lambda w: self.value(method, key, w), least=0.0)
 
     def gain(self, method: str, other: str, key: str, value: float | None) -> Figure:
-        """Return what a method has over another, with its interval."""
-        return self._about(value, lambda w: self.value(method, key, w) - self.value(other, key, w))
+        """Return what a method has over another, with its interval, likewise."""
+
+        def lead(weights: npt.NDArray[np.float64]) -> float:
+            return self.value(method, key, weights) - self.value(other, key, weights)
+
+        return self._about(value, lead, least=-1.0)
 
     def _about(
-        self, value: float | None, statistic: Callable[[npt.NDArray[np.float64]], float]
+        self,
+        value: float | None,
+        statistic: Callable[[npt.NDArray[np.float64]], float],
+        *,
+        least: float,
     ) -> Figure:
         if value is None:
             return Figure(None)
         off = value - statistic(np.ones(len(self.truth)))
         low, high = percentile_interval(statistic, self.weights)
-        return Figure(value, low + off, high + off)
+        return Figure(value, max(low + off, least), min(high + off, 1.0))

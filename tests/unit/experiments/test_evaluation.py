@@ -12,6 +12,7 @@ from blemish.data import Dataset, read_dataset, read_image, read_mask, write_sam
 from blemish.errors import DatasetError
 from blemish.experiments import evaluate
 from blemish.records import Prediction
+from blemish.runtime import file_sha256
 from blemish.verdicts import Calibration
 
 
@@ -20,6 +21,7 @@ class Scripted:
 
     calibration = Calibration.of([0.1 * n for n in range(1, 6)], 0.2)
     runs_on, precision = "cpu", "fp32"
+    known: frozenset[str] = frozenset()
 
     @property
     def facts(self) -> dict[str, int]:
@@ -145,6 +147,19 @@ def test_photos_of_one_kind_leave_undefined_figures_empty(tmp_path, label):
     assert figures["metrics"]["image_auroc"] is None
     assert figures["image_auroc_interval"] is None
     json.dumps(figures, allow_nan=False)
+
+
+def test_good_photos_that_it_knows_are_left_out_and_known_defects_are_told(dataset):
+    detector = Scripted()
+    known = [r for r in dataset.test if r.image.stem == "1"]
+    detector.known = frozenset(file_sha256(record.image) for record in known)
+    figures, report = evaluate(detector, dataset)
+    assert figures["photos"] == {"good": 3, "dent": 4, "crack": 3}
+    good = known[[record.label for record in known].index("good")]
+    assert good.image.relative_to(dataset.root).as_posix() not in {c.name for c in report.cases}
+    words = "\n".join(report.warnings)
+    assert "1 good test photos were training photos" in words
+    assert "2 test photos of defects were learned from" in words
 
 
 def test_a_dataset_without_test_photos_is_refused(tmp_path):

@@ -137,7 +137,7 @@ def loops(made_runs):
 def test_the_table_has_a_row_for_each_point_with_alarms_and_means(made_runs):
     runs = made_runs({point.name: [0.04, 0.06] for point in POINTS})
     table = loop_table("bolt", POINTS, runs, Redrawn(runs, repeats=20))
-    assert [row.name for row in table.rows] == [point.words(3) for point in POINTS]
+    assert [row.name for row in table.rows] == [f"{point.words(3)} (7 examples)" for point in POINTS]
     for point, row in zip(POINTS, table.rows, strict=True):
         assert row.figure("pro").value == runs[point.name].mean("pro")
         assert row.figure("false_alarm_rate").value == 0.125

@@ -107,6 +107,15 @@ def test_two_methods_are_compared_on_the_same_redrawn_photos(made_runs):
     np.testing.assert_array_equal(again.weights, drawn.weights)
 
 
+def test_no_interval_leaves_what_a_figure_can_be(made_runs):
+    runs = made_runs({"weak": [0.05], "strong": [0.9]})
+    drawn = Redrawn(runs, repeats=100)
+    assert drawn.figure("strong", "pixel_ap", 1.0).high == 1
+    assert drawn.figure("weak", "pixel_ap", 0.0).low == 0
+    assert drawn.gain("strong", "weak", "pixel_ap", 1.0).high == 1
+    assert drawn.gain("weak", "strong", "pixel_ap", -1.0).low == -1
+
+
 def test_the_interval_of_a_figure_at_another_resolution_is_moved_with_it(made_runs):
     runs = made_runs({"weak": [0.05]})
     drawn = Redrawn(runs, repeats=100)
