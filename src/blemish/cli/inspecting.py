@@ -7,14 +7,21 @@ from dataclasses import replace
 
 from blemish.cli.output import emit
 from blemish.deploy.inspection import STEM, find_photos, inspect_files, write_overlay
+from blemish.runtime import logger
 from blemish.verdicts import Detector
 
 
 def loaded(options: argparse.Namespace) -> Detector:
-    """Return the detector, with the threshold for the rate of false alarms that is asked for."""
+    """Return the detector, with the threshold for the rate of false alarms that is asked for.
+
+    A rate that cannot be promised is said.
+    """
     detector = Detector.load(options.detector, device=options.device, precision=options.precision)
-    rate = options.false_alarm_rate
-    return detector if rate is None else detector.with_false_alarm_rate(rate)
+    if options.false_alarm_rate is not None:
+        detector = detector.with_false_alarm_rate(options.false_alarm_rate)
+    if warning := detector.calibration.warning():
+        logger.warning("%s", warning)
+    return detector
 
 
 def inspect(options: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ def serve(options: argparse.Namespace) -> int:
     """Serve until a signal comes.
 
     Raises:
-        ConfigError: other machines could come in without a key.
+        ConfigError: other machines could come in without a key, or no client can send it.
         DependencyError: the web framework is not installed.
     """
     try:
@@ -60,14 +60,14 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def _key(options: argparse.Namespace) -> str | None:
-    """Return the key that clients must send.
+    """Return the key that clients must send, without spaces around it, which no header keeps.
 
     Raises:
         ConfigError: its file is empty or cannot be read.
     """
     file: Path | None = options.key_file
     if file is None:
-        return os.environ.get(KEY) or None
+        return os.environ.get(KEY, "").strip() or None
     try:
         key = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

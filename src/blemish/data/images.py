@@ -23,7 +23,7 @@ MAX_PIXELS = 100_000_000
 
 # A closed list: some of Pillow's other plugins start outside programs (EPS) or parse rare formats.
 # MPO, a JPEG of several frames, has no opener of its own: JPEG's gives it.
-_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM")
 _JPEG_MID_RANGE = 128
 _SIGNED = 2
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
@@ -140,7 +140,7 @@ def _decode_open(
         # Pillow warns about odd headers and large sizes; what matters of these is judged below.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(file, formats=_FORMATS) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > most:
                     raise _too_large(name, most)
                 image.load()
@@ -155,7 +155,7 @@ def _decode_open(
         raise _too_large(name, most) from error
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{name} is not a photo in a known format: expected one of {', '.join(_FORMATS)}",
+            f"{name} is not a photo in a known format: expected one of {', '.join(FORMATS)}",
             hint="open it in an image viewer and save it as PNG, or remove it",
         ) from error
     except Exception as error:

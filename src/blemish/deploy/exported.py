@@ -12,7 +12,7 @@ import numpy as np
 
 from blemish.artifacts import check_kind, read_card
 from blemish.errors import ArtifactError, ConfigError
-from blemish.runtime import file_sha256, required
+from blemish.runtime import file_sha256, logger, required
 from blemish.verdicts import EXPORTED, Calibration, Detector
 from blemish.verdicts.detector import Planes, Squares
 
@@ -50,6 +50,7 @@ class ExportedDetector(Detector):
         self.view = ExportedView(**card["view"])
         self.precision = str(card["precision"])
         self.facts = dict(card["facts"])
+        self.known = frozenset(card.get("known", ()))
 
     @classmethod
     def load(
@@ -57,7 +58,8 @@ class ExportedDetector(Detector):
     ) -> Self:
         """Return the detector that `export` wrote; see `Detector.load`.
 
-        device: `cpu`, or `cuda` for a graph that ONNX Runtime runs. precision: its own, or `auto`.
+        device: `cpu`, or `cuda` or `cuda:1` for a graph that ONNX Runtime runs; `auto` takes a graphics
+        card where one works. precision: its own, or `auto`.
 
         Raises:
             ArtifactError: the folder is no exported detector, or a file is missing or has changed.
@@ -102,21 +104,9 @@ def _onnx(path: Path, precision: str, device: str) -> tuple[Runner, str]:
     """Return a graph in ONNX Runtime, on a graphics card where it has one."""
     del precision  # in the graph itself
     onnxruntime = required("onnxruntime", "edge")
-    offered = onnxruntime.get_available_providers()
-    provider = {"auto": "CPUExecutionProvider", "cpu": "CPUExecutionProvider"}.get(
-        device, f"{device.partition(':')[0].upper()}ExecutionProvider"
-    )
-    if device == "auto" and "CUDAExecutionProvider" in offered:
-        provider = "CUDAExecutionProvider"
-    if provider not in offered:
-        raise ConfigError(
-            f"ONNX Runtime has no {device!r} here: it has {', '.join(offered)}",
-            hint="leave the device at auto, or install onnxruntime-gpu",
-        )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
-    runs_on = f"ONNX Runtime {onnxruntime.__version__}, {provider.removesuffix('ExecutionProvider')}"
+    session = _session(onnxruntime, path, device)
+    provider = session.get_providers()[0].removesuffix("ExecutionProvider")
+    runs_on = f"ONNX Runtime {onnxruntime.__version__}, {provider}"
 
     def run(squares: Squares) -> list[tuple[Planes, Planes]]:
         valid = np.ones((1, *squares.shape[1:3]), np.bool_)
@@ -125,6 +115,43 @@ def _onnx(path: Path, precision: str, device: str) -> tuple[Runner, str]:
         return [(values[0], picture[0]) for values, picture in answers]
 
     return run, runs_on
+
+
+def _session(onnxruntime: Any, path: Path, device: str) -> Any:
+    """Return a session that runs where it was asked to; `auto`: on CUDA if that works, else here.
+
+    Raises:
+        ConfigError: ONNX Runtime has no such device, or does not get it to run.
+    """
+    offered = onnxruntime.get_available_providers()
+    name, _, number = device.partition(":")
+    kinds = ["CUDA", "CPU"] if device == "auto" else [name.upper()]
+    wanted = [kind for kind in kinds if f"{kind}ExecutionProvider" in offered]
+    if not wanted or not (number or "0").isdecimal():
+        raise ConfigError(
+            f"ONNX Runtime has no {device!r} here: it has {', '.join(offered)}",
+            hint="leave the device at auto, or install onnxruntime-gpu",
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    settings = {"device_id": number} if number else {}
+    for kind in wanted:
+        provider, why = f"{kind}ExecutionProvider", "it was left out"
+        try:
+            # Its own fallback talks on stdout, and takes the processor whatever was asked for.
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=[(provider, settings)], enable_fallback=False
+            )
+            if session.get_providers()[0] == provider:
+                return session
+        except Exception as error:  # noqa: BLE001 - its errors have no class in common
+            why = str(error)
+        if kind != wanted[-1]:
+            logger.warning("ONNX Runtime does not run on %s: %s", kind, why)
+    raise ConfigError(
+        f"ONNX Runtime does not run on {device!r}: {why}",
+        hint="leave the device at auto, or install the CUDA libraries that onnxruntime-gpu needs",
+    )
 
 
 def _openvino(path: Path, precision: str, device: str) -> tuple[Runner, str]:

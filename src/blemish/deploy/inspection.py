@@ -100,7 +100,7 @@ def _say_what_is_missed(error: OSError) -> None:
 def inspect_files(
     detector: Detector, paths: Iterable[Path], *, batch_size: int = 8, reconstruct: bool = False
 ) -> Iterator[Finding]:
-    """Yield a finding for each file, in order; a file that cannot be read does not stop the others."""
+    """Yield a finding for each file, in order; one that has no verdict does not stop the others."""
     with ThreadPoolExecutor(_READERS) as pool:
         waiting: deque[tuple[Path, Future[npt.NDArray[np.uint8]]]] = deque()
         upcoming = iter(paths)
@@ -114,7 +114,7 @@ def inspect_files(
 
         refill()
         while waiting:
-            part = [_read(*waiting.popleft()) for _ in range(min(batch_size, len(waiting)))]
+            part = [_read(detector, *waiting.popleft()) for _ in range(min(batch_size, len(waiting)))]
             refill()
             photos = [finding.image for finding in part if finding.image is not None]
             verdicts = detector.predict_many(photos, batch_size=batch_size, reconstruct=reconstruct)
@@ -135,8 +135,10 @@ def write_overlay(folder: Path, finding: Finding, name: str) -> Path | None:
     return target
 
 
-def _read(path: Path, image: Future[npt.NDArray[np.uint8]]) -> Finding:
+def _read(detector: Detector, path: Path, reading: Future[npt.NDArray[np.uint8]]) -> Finding:
     try:
-        return Finding(path, image.result())
+        image = reading.result()
+        detector.check(image)
     except BlemishError as error:
         return Finding(path, error=error)
+    return Finding(path, image)

@@ -63,10 +63,10 @@ class Calibration:
 
     def warning(self) -> str | None:
         """Return what is wrong when there are too few good photos for the rate asked, else None."""
-        needed = math.ceil(1 / self.false_alarm_rate) - 1
+        needed = np.ceil(1 / self.false_alarm_rate) - 1
         if len(self.scores) >= needed:
             return None
         return (
             f"{len(self.scores)} held-out good photos cannot promise a false-alarm rate of "
-            f"{self.false_alarm_rate:.1%}, only {self.guaranteed_rate:.1%}: it takes at least {needed}"
+            f"{self.false_alarm_rate:.1%}, only {self.guaranteed_rate:.1%}: it takes at least {needed:.0f}"
         )

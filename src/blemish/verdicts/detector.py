@@ -36,6 +36,8 @@ Squares = npt.NDArray[np.uint8]
 Planes = npt.NDArray[np.float32]
 
 TRAINED, EXPORTED = "inspector", "exported inspector"
+_NARROW = 4  # times that a narrow photo fits beside itself into a square
+_SQUARES = 1000  # that a narrow photo may need: each takes its full size in memory, and its time
 # By name: where an exported one runs, nothing of what trains need be installed.
 _LOADERS = {
     TRAINED: ("blemish.detection.trained", "TrainedDetector"),
@@ -82,7 +84,8 @@ class Detector(ABC):
     False
 
     view: how photos become squares; precision: the number format of the arithmetic, as the card of
-    a saved one names it; runs_on: the device, in words; facts: how it came about.
+    a saved one names it; runs_on: the device, in words; facts: how it came about; known: SHA-256 of the
+    photos that it has learned from or that its threshold was set on, by which it is not to be judged.
     """
 
     view: Viewing
@@ -90,6 +93,7 @@ class Detector(ABC):
     runs_on: str
     calibration: Calibration
     facts: dict[str, Any]
+    known: frozenset[str] = frozenset()
 
     @classmethod
     def load(
@@ -159,7 +163,7 @@ class Detector(ABC):
         """Return the verdict on one photo: a path, or uint8 RGB (H, W, 3).
 
         Raises:
-            ImageError: the photo cannot be read or is not uint8 RGB.
+            ImageError: the photo cannot be read, or does not pass `check`.
         """
         return next(self.predict_many([photo]))
 
@@ -171,7 +175,7 @@ class Detector(ABC):
         The verdict on a photo does not depend on its neighbours in the batch.
 
         Raises:
-            ImageError: a photo cannot be read or is not uint8 RGB.
+            ImageError: a photo cannot be read, or does not pass `check`.
         """
         waiting: deque[_Job] = deque()
         queue: deque[tuple[_Job, Squares]] = deque()
@@ -189,13 +193,30 @@ class Detector(ABC):
         while waiting:
             yield self._verdict(waiting.popleft())
 
-    def _prepare(self, photo: Photo) -> _Job:
-        image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
+    def check(self, image: npt.NDArray[np.uint8]) -> None:
+        """Return where a photo can be inspected.
+
+        Raises:
+            ImageError: it is not uint8 RGB (H, W, 3), or is so narrow that it needs too many squares.
+        """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ImageError(
                 f"expected a photo as uint8 (H, W, 3), got {image.dtype} {image.shape}",
                 hint="pass a file name, or convert the array to 8-bit RGB",
             )
+        height, width = image.shape[:2]
+        if self.view.framing != "letterbox" and _NARROW * min(height, width) < self.view.size:
+            squares = len(tiles(height, width, self.view))
+            if squares > _SQUARES:
+                raise ImageError(
+                    f"a photo of {width}x{height} (width x height) needs {squares} squares, and one "
+                    f"narrower than {self.view.size / _NARROW:g} pixels may need {_SQUARES}",
+                    hint="cut it into shorter photos",
+                )
+
+    def _prepare(self, photo: Photo) -> _Job:
+        image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
+        self.check(image)
         size = self.view.size
         if self.view.framing == "letterbox":
             square, frame = letterbox(image, size)

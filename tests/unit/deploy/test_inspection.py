@@ -12,6 +12,7 @@ from PIL import Image
 
 from blemish.data import read_image
 from blemish.deploy.inspection import find_photos, inspect_files, write_overlay
+from blemish.detection import TrainedDetector
 from blemish.errors import DatasetError
 
 
@@ -37,6 +38,17 @@ def test_a_file_that_cannot_be_read_keeps_its_place_between_the_others(detector,
     assert [finding.path for finding in findings] == files
     assert [finding.error is None for finding in findings] == [False, True, False, True]
     assert "broken.png" in findings[0].line()["error"]
+
+
+def test_a_photo_that_needs_too_many_squares_keeps_its_place_too(detector, photos, tmp_path):
+    data = detector.config.data.model_copy(update={"framing": "tiles"})
+    config = detector.config.model_copy(update={"data": data})
+    weights = detector.inspector.state_dict()
+    tiled = TrainedDetector(config, weights, detector.calibration, device="cpu", precision="fp32")
+    Image.fromarray(np.zeros((1, 100_000, 3), np.uint8)).save(tmp_path / "strip.png")
+    first, second = inspect_files(tiled, [tmp_path / "strip.png", photos[0]], batch_size=2)
+    assert "needs 2083 squares" in first.line()["error"]
+    assert second.prediction is not None
 
 
 def test_findings_come_before_an_endless_stream_of_photos_ends(detector, photos):

@@ -80,6 +80,10 @@ def test_the_warning_ends_where_the_rate_can_be_kept(rate, needed):
     assert Calibration.of([0.5] * needed, rate).warning() is None
 
 
+def test_a_rate_that_no_number_of_photos_can_promise_is_told_as_well():
+    assert "at least inf" in Calibration.of([0.5], 1e-310).warning()
+
+
 def test_without_photos_nothing_is_rejected():
     calibration = Calibration.of([], 0.05)
     assert calibration.threshold == math.inf

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +23,22 @@ Photo = npt.NDArray[np.uint8]
 
 
 @dataclass(slots=True)
+class Place:
+    """What is kept for one request at a desk.
+
+    photos: that are still to come. pixels: of all its photos, kept until the request and the desk have
+    let go of them. holders: the request, and each of its photos that the desk has.
+    """
+
+    photos: int
+    pixels: int
+    holders: int = 1
+
+
+@dataclass(slots=True)
 class _Waiting:
     photo: Photo
+    place: Place
     reconstruct: bool
     future: Future[Prediction] = field(default_factory=Future)
 
@@ -43,33 +58,65 @@ class InspectionDesk:
         pixels: int,
         seen: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`photos`, `pixels`: that may wait in all."""
+        """`photos`: that may wait in all. `pixels`: of all photos that are in memory at a time."""
         self.detector, self.batch, self.photos, self.pixels = detector, batch, photos, pixels
         self._seen = seen
         self._queue: deque[_Waiting] = deque()
+        self._coming = 0  # photos with a place that are not in the queue yet
+        self._pixels = 0  # of all places
         self._change = threading.Condition()
         self._ending = False
         self._pace = 0.1  # seconds a photo, measured as it goes
         self._thread = threading.Thread(target=self._work, name="inspection", daemon=True)
         self._thread.start()
 
-    def submit(self, photos: Sequence[Photo], *, reconstruct: bool) -> list[Future[Prediction]]:
-        """Return a promise for each photo; all of them are taken, or none.
+    @contextmanager
+    def place(self, photos: int, pixels: int) -> Iterator[Place]:
+        """Keep a place for a request's photos, from before they are decoded until they are answered.
 
         Raises:
-            Problem: too much is waiting (429), or the desk is closing (503).
+            Problem: too much is waiting (429).
+        """
+        with self._change:
+            waiting = len(self._queue) + self._coming
+            if waiting + photos > self.photos or self._pixels + pixels > self.pixels:
+                raise busy("too many photos are waiting", self.patience)
+            place = Place(photos, pixels)
+            self._coming += photos
+            self._pixels += pixels
+        try:
+            yield place
+        finally:
+            self._let_go(place)
+
+    def submit(
+        self, photos: Sequence[Photo], place: Place, *, reconstruct: bool
+    ) -> list[Future[Prediction]]:
+        """Return a promise for each photo of a place: all that come, of which there may be fewer.
+
+        Raises:
+            Problem: the desk is closing (503).
         """
         with self._change:
             if self._ending:
                 raise busy("the service is stopping", 5, 503)
-            there = sum(waiting.photo.size // 3 for waiting in self._queue)
-            more = sum(photo.size // 3 for photo in photos)
-            if len(self._queue) + len(photos) > self.photos or (there and there + more > self.pixels):
-                raise busy("too many photos are waiting", self.patience)
-            new = [_Waiting(photo, reconstruct) for photo in photos]
+            self._come(place)
+            new = [_Waiting(photo, place, reconstruct) for photo in photos]
+            place.holders += len(new)
             self._queue.extend(new)
             self._change.notify()
         return [waiting.future for waiting in new]
+
+    def _come(self, place: Place) -> None:
+        self._coming -= place.photos
+        place.photos = 0
+
+    def _let_go(self, place: Place) -> None:
+        with self._change:
+            place.holders -= 1
+            if place.holders == 0:
+                self._come(place)
+                self._pixels -= place.pixels
 
     @property
     def waiting(self) -> int:
@@ -89,16 +136,23 @@ class InspectionDesk:
         self._thread.join()
 
     def _work(self) -> None:
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._queue or self._ending)
-                if not self._queue:
-                    return
-                part = [self._queue.popleft() for _ in range(min(self.batch, len(self._queue)))]
-            # Whose client has gone is passed over.
-            part = [waiting for waiting in part if waiting.future.set_running_or_notify_cancel()]
-            if part:
-                self._inspect(part)
+        while self._serve():
+            pass
+
+    def _serve(self) -> bool:
+        """Wait for photos and answer them, up to a batch; return False when none will come."""
+        with self._change:
+            self._change.wait_for(lambda: self._queue or self._ending)
+            if not self._queue:
+                return False
+            part = [self._queue.popleft() for _ in range(min(self.batch, len(self._queue)))]
+        # Whose client has gone is passed over.
+        wanted = [waiting for waiting in part if waiting.future.set_running_or_notify_cancel()]
+        if wanted:
+            self._inspect(wanted)
+        for waiting in part:
+            self._let_go(waiting.place)
+        return True
 
     def _inspect(self, part: list[_Waiting]) -> None:
         begun = time.monotonic()

@@ -165,8 +165,3 @@ def _is_at(origin: str, host: str | None) -> bool:
     """Return whether a page came from this host."""
     parts = _split(origin)
     return parts is not None and parts.netloc == host
-
-
-def _number(text: str) -> float:
-    """Return a length as it is declared; what is no number is too long."""
-    return int(text) if text.isascii() and text.isdecimal() else float("inf")

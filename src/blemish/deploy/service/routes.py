@@ -18,7 +18,7 @@ from blemish.deploy.service.guard import COOKIE, Guard, is_key
 from blemish.deploy.service.jobs import MOST
 from blemish.deploy.service.pictures import data_url, png
 from blemish.deploy.service.problems import Problem, busy
-from blemish.deploy.service.uploads import BODY, Upload, read_uploads
+from blemish.deploy.service.uploads import BODY, Upload, decode, read_uploads
 from blemish.deploy.service.workbench import Workbench
 from blemish.records import Prediction
 
@@ -104,22 +104,30 @@ def _add_inspection(found: APIRouter, bench: Workbench) -> None:
         shown: Annotated[Shown, Query(alias="map")] = "none",
         reconstruction: bool = False,
         threshold: Annotated[float | None, Query(allow_inf_nan=False)] = None,
-        false_alarm_rate: Annotated[float | None, Query(gt=0, lt=1)] = None,
+        false_alarm_rate: Annotated[float | None, Query(ge=1e-6, lt=1)] = None,
     ) -> dict[str, Any]:
-        """Verdicts on photos, with their maps and normal looks where asked for."""
-        uploads = await read_uploads(request, bench.settings)
-        readable = [upload.image for upload in uploads if upload.image is not None]
-        if not readable and len(uploads) == 1 and uploads[0].error is not None:
-            raise uploads[0].error
-        verdicts = iter(await bench.inspected(readable, reconstruct=reconstruction))
-        other = threshold
+        """Verdicts on photos, with their maps and normal looks where asked for.
+
+        With a rate of false alarms: also the rate that is really promised, and why it is another.
+        """
+        other, promise = threshold, dict[str, Any]()
         if false_alarm_rate is not None:
-            other = bench.detector.with_false_alarm_rate(false_alarm_rate).threshold
+            chosen = bench.detector.with_false_alarm_rate(false_alarm_rate).calibration
+            other = chosen.threshold
+            promise = {"guaranteed_rate": chosen.guaranteed_rate, "warning": chosen.warning()}
+        sent = await read_uploads(request, bench.settings)
+        with bench.inspection.place(len(sent), sum(one.pixels for one in sent)) as place:
+            uploads = await decode(sent, bench.settings.max_pixels, bench.detector.check)
+            del sent  # megabytes that are not needed while the photos wait
+            readable = [upload.image for upload in uploads if upload.image is not None]
+            if not readable and len(uploads) == 1 and uploads[0].error is not None:
+                raise uploads[0].error
+            verdicts = iter(await bench.inspected(readable, place, reconstruct=reconstruction))
 
-        def results() -> list[dict[str, Any]]:
-            return [_result(upload, verdicts, other, shown) for upload in uploads]
+            def results() -> list[dict[str, Any]]:
+                return [_result(upload, verdicts, other, shown) for upload in uploads]
 
-        return {"results": await asyncio.to_thread(results)}
+            return {"results": await asyncio.to_thread(results), **promise}
 
 
 def _add_jobs(found: APIRouter, bench: Workbench) -> None:
@@ -170,6 +178,7 @@ def described(bench: Workbench) -> dict[str, Any]:
             "precision": detector.precision,
             "threshold": detector.threshold,
             "false_alarm_rate": detector.calibration.false_alarm_rate,
+            "guaranteed_rate": detector.calibration.guaranteed_rate,
             "good_scores": list(detector.calibration.scores),
             "size": detector.view.size,
             "facts": detector.facts,
@@ -186,6 +195,7 @@ def described(bench: Workbench) -> dict[str, Any]:
             "max_bytes": settings.max_bytes,
             "max_pixels": settings.max_pixels,
             "max_photos": settings.max_photos,
+            "max_pixels_together": settings.pixels,
         },
     }
 

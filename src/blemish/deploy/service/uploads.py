@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from fastapi import Request
+from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from blemish.data import decode_image
+from blemish.data.images import FORMATS
 from blemish.deploy.service.problems import Problem
 from blemish.deploy.service.settings import ServiceSettings
 from blemish.errors import ImageError
@@ -41,23 +46,34 @@ BODY = {
 
 _NAME = 200
 _HINT = f"send each photo as a file field named {FIELD}"
+_FEWER = "send fewer photos at a time; /api/v1/models tells the limits"
 _decoder = ThreadPoolExecutor(1, "decoder")  # decoding sets the process-wide warning filters
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """One file as a client sent it. name: for the answer only; pixels: that decoding it gives."""
+
+    name: str
+    content: bytes
+    pixels: int
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
-    """One photo as a client sent it. name: for the answer only; image: None where it is no photo."""
+    """One photo of a client. name: for the answer only; image: None where it cannot be inspected."""
 
     name: str
     image: npt.NDArray[np.uint8] | None = None
     error: ImageError | None = None
 
 
-async def read_uploads(request: Request, settings: ServiceSettings) -> list[Upload]:
-    """Return the photos of a multipart request, decoded; each that is none has its error.
+async def read_uploads(request: Request, settings: ServiceSettings) -> list[Sent]:
+    """Return the files of a multipart request, none of them decoded.
 
     Raises:
-        Problem: it is no multipart request (415), is damaged or holds no photo (400).
+        Problem: it is no multipart request (415), is damaged or holds no photo (400), or it holds more
+            photos or pixels than may wait (413).
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
@@ -69,6 +85,9 @@ async def read_uploads(request: Request, settings: ServiceSettings) -> list[Uplo
     try:
         form = await parser.parse()
     except MultiPartException as error:
+        if error.message.startswith("Too many files"):
+            most = f"{settings.max_photos} photos"
+            raise Problem(413, f"the request holds more than {most}", _FEWER) from error
         raise Problem(400, error.message, _HINT) from error
     try:
         parts = [part for part in form.getlist(FIELD) if isinstance(part, UploadFile)]
@@ -78,10 +97,25 @@ async def read_uploads(request: Request, settings: ServiceSettings) -> list[Uplo
     finally:
         await form.close()
     loop = asyncio.get_running_loop()
-    return [
-        await loop.run_in_executor(_decoder, _decoded, name, content, settings.max_pixels)
+    found = [
+        Sent(name, content, await loop.run_in_executor(_decoder, _pixels, content, settings.max_pixels))
         for name, content in contents
     ]
+    if (pixels := sum(sent.pixels for sent in found)) > settings.pixels:
+        told = f"the photos have {pixels / 1e6:g} million pixels together"
+        raise Problem(413, f"{told}, more than {settings.pixels / 1e6:g} million", _FEWER)
+    return found
+
+
+async def decode(
+    sent: Sequence[Sent], most: int, check: Callable[[npt.NDArray[np.uint8]], None]
+) -> list[Upload]:
+    """Return photos; each that is none, has more pixels or does not pass the check has its error.
+
+    most: pixels of a photo; check: raises an ImageError.
+    """
+    loop = asyncio.get_running_loop()
+    return [await loop.run_in_executor(_decoder, _decoded, one, most, check) for one in sent]
 
 
 def _shown(name: str | None, number: int) -> str:
@@ -89,8 +123,22 @@ def _shown(name: str | None, number: int) -> str:
     return (name or f"photo {number + 1}")[:_NAME]
 
 
-def _decoded(name: str, content: bytes, most: int) -> Upload:
+def _pixels(content: bytes, most: int) -> int:
+    """Return the pixels that a file claims to have; 0 where it will not be decoded, or is no photo."""
     try:
-        return Upload(name, decode_image(content, name, most))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                claimed = image.width * image.height
+    except Exception:  # noqa: BLE001 - damaged files raise nearly any; decoding says what is wrong
+        return 0
+    return claimed if claimed <= most else 0
+
+
+def _decoded(sent: Sent, most: int, check: Callable[[npt.NDArray[np.uint8]], None]) -> Upload:
+    try:
+        image = decode_image(sent.content, sent.name, most)
+        check(image)
     except ImageError as error:
-        return Upload(name, error=error)
+        return Upload(sent.name, error=error)
+    return Upload(sent.name, image)

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from blemish.deploy.service.desk import InspectionDesk, PairDesk, Photo
+from blemish.deploy.service.desk import InspectionDesk, PairDesk, Photo, Place
 from blemish.deploy.service.jobs import STATES, Jobs
 from blemish.deploy.service.measures import Measures
 from blemish.deploy.service.problems import Problem, busy
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from blemish.generation import Generator
 
 _Found = TypeVar("_Found")
-_PIXELS = 8  # as many photos of the largest size may wait
 _TASKS = 16
 
 
@@ -51,11 +50,7 @@ class Workbench:
         self.pairs = None if pairs is None else PairFolder(pairs)
         self.measures = Measures()
         self.inspection = InspectionDesk(
-            detector,
-            settings.batch,
-            settings.queue,
-            _PIXELS * settings.max_pixels,
-            self.measures.batch,
+            detector, settings.batch, settings.queue, settings.pixels, self.measures.batch
         )
         self.desk = PairDesk(_TASKS)
         self.jobs: Jobs | None = None
@@ -70,20 +65,26 @@ class Workbench:
 
         self.measures.watch(lambda: self.inspection.waiting, admitted, jobs, STATES)
 
-    async def inspected(self, photos: Sequence[Photo], *, reconstruct: bool) -> list[Prediction]:
-        """Return the verdicts on photos.
+    async def inspected(
+        self, photos: Sequence[Photo], place: Place, *, reconstruct: bool
+    ) -> list[Prediction]:
+        """Return the verdicts on photos for which the inspection desk has kept a place.
 
         Raises:
-            Problem: too much waits (429), it took too long (503), or the service is stopping (503).
+            Problem: it took too long, or the service is stopping (503).
         """
-        promises = self.inspection.submit(photos, reconstruct=reconstruct)
+        promises = self.inspection.submit(photos, place, reconstruct=reconstruct)
         found = [await self._kept(promise, promises) for promise in promises]
         for verdict in found:
             self.measures.verdict(anomalous=verdict.anomalous)
         return found
 
     async def asked(self, promise: Future[_Found]) -> _Found:
-        """Return what a short task of the pair desk gives; raises as `inspected` does."""
+        """Return what a short task of the pair desk gives.
+
+        Raises:
+            Problem: it took too long (503).
+        """
         return await self._kept(promise, [promise])
 
     async def _kept(self, promise: Future[_Found], all_of_them: Sequence[Future[Any]]) -> _Found:

@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from blemish.data import decode_image
+from blemish.deploy.service import uploads
+from blemish.deploy.service.problems import Problem
+from blemish.detection import TrainedDetector
 from blemish.errors import ImageError
 from service_fixtures import API, nut, picture, png, sent
 
@@ -73,6 +77,20 @@ def test_another_threshold_is_for_that_answer_alone(serve, detector, query, name
     assert client.get(f"{API}/models").json()["detector"]["threshold"] == detector.threshold
 
 
+def test_an_answer_at_a_chosen_rate_tells_what_is_really_promised(serve, detector):
+    client, held_out = serve(), len(detector.calibration.scores)
+
+    def asked(rate: float) -> dict:
+        address = f"{API}/inspect?false_alarm_rate={rate}"
+        return client.post(address, files=sent(png())).json()
+
+    kept, broken = asked(0.75), asked(0.001)
+    assert (kept["guaranteed_rate"], kept["warning"]) == (0.75, None)
+    assert broken["guaranteed_rate"] == 1 / (held_out + 1)
+    assert "cannot promise a false-alarm rate of 0.1%" in broken["warning"]
+    assert set(client.post(f"{API}/inspect", files=sent(png())).json()) == {"results"}
+
+
 def animated() -> bytes:
     file = io.BytesIO()
     frames = [Image.fromarray(nut(seed)) for seed in range(2)]
@@ -130,12 +148,21 @@ def test_a_name_is_only_ever_shown(serve, name):
     assert len(answer.json()["results"][0]["name"]) <= 200
 
 
+@pytest.mark.parametrize("limits", [{"max_photos": 2}, {"queue": 2}])
+def test_more_photos_than_may_ever_be_sent_together_are_too_much_and_the_limit_is_told(serve, limits):
+    client = serve(**limits)
+    assert client.get(f"{API}/models").json()["limits"]["max_photos"] == 2
+    assert client.post(f"{API}/inspect", files=sent(png(), png())).status_code == 200
+    refused = client.post(f"{API}/inspect", files=sent(png(), png(), png()))
+    assert refused.status_code == 413
+    assert "more than 2 photos" in refused.json()["error"]
+
+
 def test_requests_without_photos_say_what_was_expected(serve):
-    client = serve(max_photos=2)
+    client = serve()
     assert client.post(f"{API}/inspect", json={}).status_code == 415
     nothing = client.post(f"{API}/inspect", files=[("other", ("a", b"x"))])
     assert (nothing.status_code, "photos" in nothing.json()["error"]) == (400, True)
-    assert client.post(f"{API}/inspect", files=sent(png(), png(), png())).status_code == 400
     kind = {"content-type": "multipart/form-data; boundary=x"}
     damaged = client.post(f"{API}/inspect", content=b"--y\r\nnonsense", headers=kind)
     assert damaged.status_code == 400
@@ -183,17 +210,82 @@ def test_when_too_much_waits_the_next_is_told_to_come_back(serve, detector):
     assert client.post(f"{API}/inspect", files=sent(png())).status_code == 200
 
 
-def test_pixels_that_wait_are_bounded_too(serve, detector):
+@pytest.fixture
+def opened(monkeypatch) -> list[str]:
+    """The names of the photos that the service decodes."""
+    names: list[str] = []
+
+    def decode(content: bytes, name: str, most: int) -> np.ndarray:
+        names.append(name)
+        return decode_image(content, name, most)
+
+    monkeypatch.setattr(uploads, "decode_image", decode)
+    return names
+
+
+def test_pixels_in_memory_are_bounded_and_what_is_beyond_is_not_decoded(serve, detector, opened):
     blocked = Blocked(detector)
     client = serve(detector=blocked, max_pixels=64 * 64, batch=1)
     with ThreadPoolExecutor(8) as pool:
         first = begun(client, pool, blocked)
-        eight = pool.submit(client.post, f"{API}/inspect", files=sent(*[png()] * 8))
-        while client.bench.inspection.waiting < 8:
+        seven = pool.submit(client.post, f"{API}/inspect", files=sent(*[png()] * 7))
+        while client.bench.inspection.waiting < 7:
             pass
-        assert client.post(f"{API}/inspect", files=sent(png())).status_code == 429
+        refused = client.post(f"{API}/inspect", files=sent(png(), name="late"))
+        assert (refused.status_code, "retry-after" in refused.headers) == (429, True)
+        assert "late" not in opened
         blocked.open.set()
-        assert {first.result().status_code, eight.result().status_code} == {200}
+        assert {first.result().status_code, seven.result().status_code} == {200}
+    assert client.post(f"{API}/inspect", files=sent(*[png()] * 8)).status_code == 200
+
+
+def test_a_request_with_more_pixels_than_there_is_room_for_is_not_decoded(serve, opened):
+    client = serve(max_pixels=64 * 64)
+    assert client.get(f"{API}/models").json()["limits"]["max_pixels_together"] == 8 * 64 * 64
+    refused = client.post(f"{API}/inspect", files=sent(*[png()] * 9))
+    assert refused.status_code == 413
+    assert set(refused.json()) == {"error", "hint"}
+    assert opened == []
+
+
+def test_room_is_kept_before_decoding_and_given_back_whatever_happens(serve, monkeypatch):
+    client = serve(max_pixels=64 * 64, queue=8)
+    desk = client.bench.inspection
+
+    def decode(*_: object) -> np.ndarray:
+        for photos, pixels in ((8, 0), (0, 8 * 64 * 64)):
+            with pytest.raises(Problem, match="too many photos"), desk.place(photos, pixels):
+                pass
+        raise ImageError("no", hint="later")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(uploads, "decode_image", decode)
+        assert client.post(f"{API}/inspect", files=sent(png())).status_code == 400
+    assert client.post(f"{API}/inspect", files=sent(*[png()] * 8)).status_code == 200
+
+
+def test_a_photo_that_takes_up_room_keeps_it_until_the_detector_lets_go(serve, detector):
+    blocked = Blocked(detector)
+    client = serve(detector=blocked, max_pixels=64 * 64, timeout=0.5, batch=1)
+    with ThreadPoolExecutor(1) as pool:
+        assert begun(client, pool, blocked).result().status_code == 503
+    eight = sent(*[png()] * 8)
+    assert client.post(f"{API}/inspect", files=eight).status_code == 429
+    blocked.open.set()
+    while client.post(f"{API}/inspect", files=eight).status_code == 429:
+        pass
+
+
+def test_a_photo_that_needs_too_many_squares_does_not_harm_its_neighbours(serve, detector):
+    data = detector.config.data.model_copy(update={"framing": "tiles"})
+    config = detector.config.model_copy(update={"data": data})
+    weights = detector.inspector.state_dict()
+    tiled = TrainedDetector(config, weights, detector.calibration, device="cpu", precision="fp32")
+    strip = png(np.zeros((1, 100_000, 3), np.uint8))
+    answer = serve(detector=tiled).post(f"{API}/inspect", files=sent(strip, png()))
+    strip_result, other = answer.json()["results"]
+    assert "needs 2083 squares" in strip_result["error"]
+    assert other["score"] == pytest.approx(tiled.predict(nut()).score, abs=1e-5)
 
 
 def test_an_answer_that_takes_too_long_is_given_up_and_its_photo_passed_over(serve, detector):
@@ -230,6 +322,7 @@ def test_a_failure_is_that_requests_own_and_the_next_is_served(serve, detector):
 
 def test_models_tell_what_a_client_needs_to_know(serve, detector):
     told = serve().get(f"{API}/models").json()
+    assert told["detector"]["guaranteed_rate"] == detector.calibration.guaranteed_rate
     assert told["detector"]["good_scores"] == list(detector.calibration.scores)
     assert told["generator"]["types"] == ["rust", "scratch"]
     assert all(told["studio"].values())
