@@ -68,5 +68,6 @@ class Calibration:
             return None
         return (
             f"{len(self.scores)} held-out good photos cannot promise a false-alarm rate of "
-            f"{self.false_alarm_rate:.1%}, only {self.guaranteed_rate:.1%}: it takes at least {needed:.0f}"
+            f"{self.false_alarm_rate:.1%}, only {self.guaranteed_rate:.1%}: "
+            f"it takes at least {needed:.0f}"
         )
