@@ -50,6 +50,16 @@ def test_fine_grain_averages_out_where_the_defect_shrinks():
     assert np.abs(made[mask].astype(int) - 100).max() <= 5
 
 
+def test_between_its_pixels_fine_grain_keeps_its_contrast():
+    """Waves of four pixels, moved by half of one: straight lines would keep 71 %."""
+    waves = 128 + 100 * np.sin(np.arange(60) * np.pi / 2 + np.pi / 4)
+    source = np.repeat(np.rint(waves).astype(np.uint8)[None, :, None].repeat(20, 0), 3, axis=2)
+    mask = box((20, 60), slice(5, 15), slice(20, 40))
+    made, _ = transplanted(source, mask, source, moved(np.eye(2), (10, 30), (10, 30.5)))
+    expected = 128 + 100 * np.sin((np.arange(20, 40) - 0.5) * np.pi / 2 + np.pi / 4)
+    np.testing.assert_allclose(made[10, 20:40, 0], expected, atol=12)
+
+
 def test_beyond_its_frame_the_source_is_mirrored():
     source = noise(10, 10)
     mask = box((10, 20), slice(0, 10), slice(0, 20))
