@@ -42,7 +42,7 @@ class DataConfig(Section):
     good photos more than twice as large as letterbox would. overlap: share of a tile that its neighbour
     sees too. turns: mirror images and turns under which a good photo stays a good photo,
     used to vary the training photos; `auto` finds them by comparing photos. holdout: share of the good
-    training photos kept for validation and calibration. holdout_at_least: the fewest that are kept, or
+    training photos kept for validation and calibration. holdout_at_least: the fewest that are kept (5 % takes 19), or
     a quarter if that is less.
     """
 
@@ -51,7 +51,7 @@ class DataConfig(Section):
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
     turns: Literal["auto"] | tuple[Turn, ...] = ()
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    holdout_at_least: Count = 10
+    holdout_at_least: Count = 19
 
 
 class SynthesisConfig(Section):

@@ -46,11 +46,29 @@ def reproduce(options: argparse.Namespace) -> int:
         devices=all_devices() if options.device == ["auto"] else tuple(options.device),
         command=shlex.join(["blemish", *sys.argv[1:]]),
     )
+    _refuse_unused(options)
     found = reproduce_experiment(options.experiment, request)
     for table in as_json(found)["tables"]:
         emit({"table": table["title"], "rows": table["rows"]})
     emit({"report": str(options.out / "report.html")})
     return 0
+
+
+def _refuse_unused(options: argparse.Namespace) -> None:
+    """Stop where somebody's pairs or maps would be left aside without a word.
+
+    Raises:
+        ConfigError: the experiment does not read them.
+    """
+    for word, given, reader in (
+        ("--generated", options.generated, "anomalydiffusion"),
+        ("--maps", options.maps, "diffusionad"),
+    ):
+        if given and options.experiment != reader:
+            raise ConfigError(
+                f"`reproduce {options.experiment}` does not read {word}",
+                hint=f"give it to `reproduce {reader}`",
+            )
 
 
 def _scale(options: argparse.Namespace) -> Scale:

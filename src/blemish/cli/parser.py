@@ -58,7 +58,11 @@ def parser() -> argparse.ArgumentParser:
         help="a dataset whose training defects are learned from too, such as `generate` wrote",
     )
     train.add_argument("--textures", type=Path, help="folder of textures such as DTD")
-    train.add_argument("--false-alarm-rate", type=share, help="share of good photos to be rejected")
+    train.add_argument(
+        "--false-alarm-rate",
+        type=share,
+        help="the largest share of good photos that may be rejected (default: 0.05)",
+    )
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     train.add_argument(
         "--track",
@@ -205,7 +209,8 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--variant",
         default="parts",
-        help="of the ablation: parts, tokens, shares, editing, reconstruction, noise, guidance",
+        help="of the ablation: reconstruction, noise, guidance, shares; with --generator-iterations also "
+        "parts (the default), tokens, editing",
     )
     reproduce.add_argument(
         "--generated", action="append", default=[], metavar="NAME=DIR", help="somebody's pairs"

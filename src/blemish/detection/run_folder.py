@@ -53,7 +53,7 @@ def prepare_folder(
         raise DatasetError(
             f"{dataset.root} has {len(dataset.train)} good training photos, expected at least "
             f"{_AT_LEAST}",
-            hint="20 give a first impression, 100 a usable threshold",
+            hint="20 give a first impression, 100 a threshold with a promise",
         )
     at_least = min(config.data.holdout_at_least, len(dataset.train) // 4)
     seed, share = config.training.seed, config.data.holdout

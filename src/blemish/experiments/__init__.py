@@ -1,4 +1,4 @@
-"""What a detector is worth: evaluation on test photos, and the report."""
+"""What detectors and generated defects are worth: evaluation, both papers' protocols, reports."""
 
 from blemish.experiments.evaluation import evaluate
 from blemish.experiments.report import Case, EvaluationReport, write_report

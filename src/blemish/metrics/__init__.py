@@ -2,7 +2,7 @@
 
 How real and how varied generated pictures are stands beside it (`fidelity`).
 Every number is taken over all thresholds, ties included, and equals scikit-learn's where that has
-one; nothing is binned. Scores are higher where more anomalous. A metric that its data cannot define
+one; only the intervals of pixel AP count scores in bins (`resampling`). Scores are higher where more anomalous. A metric that its data cannot define
 (one class only, no region) is NaN, which a JSON writer has to print as `null`.
 """
 

@@ -42,7 +42,7 @@ def test_a_bare_command_asks_for_the_fast_scale_and_nothing_special(blemish, ask
 def test_every_option_reaches_the_request(blemish, asked):
     words = "reproduce ablation --data d --out o --scale paper --seeds 0 1 5 --categories nut gear"
     words += " --methods real generated+real --pairs 20 --budget 2m --variant noise --paper-protocol"
-    words += " --generated dfmgan=pairs/a=b --maps PatchCore=maps --lpips w --inception i.pth"
+    words += " --lpips w --inception i.pth"
     words += " --generator-iterations 30 --generator-set masks.rotation=5 --set data.size=64"
     words += " --set training.validations=2 --device cpu"
     assert blemish(*words.split()).code == 0
@@ -55,8 +55,6 @@ def test_every_option_reaches_the_request(blemish, asked):
         seeds=(0, 1, 5),
         methods=["real", "generated+real"],
         categories=("nut", "gear"),
-        generated={"dfmgan": Path("pairs/a=b")},
-        maps={"PatchCore": Path("maps")},
         variant="noise",
         paper_protocol=True,
         inspector={"data": {"size": 64}, "training": {"validations": 2}},
@@ -68,6 +66,26 @@ def test_every_option_reaches_the_request(blemish, asked):
         command=request.command,
     )
     assert request.scale.name == "paper with pairs 20, generated (0, 20), detector_seconds 120"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "words", "field", "expected"),
+    [
+        ("anomalydiffusion", "--generated dfmgan=pairs/a=b", "generated", {"dfmgan": "pairs/a=b"}),
+        ("diffusionad", "--maps PatchCore=maps", "maps", {"PatchCore": "maps"}),
+    ],
+)
+def test_what_others_made_goes_to_the_experiment_that_reads_it_and_to_no_other(
+    blemish, asked, experiment, words, field, expected
+):
+    rest = ["--data", "d", "--out", "o", *words.split()]
+    assert blemish("reproduce", experiment, *rest).code == 0
+    ((_, request),) = asked
+    assert getattr(request, field) == {name: Path(place) for name, place in expected.items()}
+    said = blemish("reproduce", "loop", *rest)
+    assert said.code == 2
+    assert f"give it to `reproduce {experiment}`" in said.talk
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(
