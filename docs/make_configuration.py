@@ -37,8 +37,8 @@ GENERATOR = """\
 # Configuration of a generator
 
 `blemish learn` takes `--config` and `--set` too; in Python, `GeneratorConfig` has the same sections.
-What `masks`, `painting` and `quality` say can be changed afterwards, but a network paints only where it has learned:
-`blemish generate ... --set painting.steps=20`.
+What `masks`, `painting` and `quality` say can be changed afterwards, but a network paints only where it
+has learned: `blemish generate ... --set painting.steps=20`.
 """
 BOUNDS = {
     "minimum": "≥ {}",

@@ -42,8 +42,8 @@ class DataConfig(Section):
     good photos more than twice as large as letterbox would. overlap: share of a tile that its neighbour
     sees too. turns: mirror images and turns under which a good photo stays a good photo,
     used to vary the training photos; `auto` finds them by comparing photos. holdout: share of the good
-    training photos kept for validation and calibration. holdout_at_least: the fewest that are kept (5 % takes 19), or
-    a quarter if that is less.
+    training photos kept for validation and calibration. holdout_at_least: the fewest that are kept
+    (5 % takes 19), or a quarter if that is less.
     """
 
     size: Annotated[int, Field(ge=32, multiple_of=32)] = 256

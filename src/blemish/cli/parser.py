@@ -209,8 +209,8 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--variant",
         default="parts",
-        help="of the ablation: reconstruction, noise, guidance, shares; with --generator-iterations also "
-        "parts (the default), tokens, editing",
+        help="of the ablation: reconstruction, noise, guidance, shares; with --generator-iterations "
+        "also parts (the default), tokens, editing",
     )
     reproduce.add_argument(
         "--generated", action="append", default=[], metavar="NAME=DIR", help="somebody's pairs"

@@ -96,8 +96,8 @@ def _shared(
 ) -> Iterator[Cell]:
     """Yield cells as they end; each device has one at a time."""
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
-    own = (os.getpid(),)
-    with ProcessPoolExecutor(len(devices), context, end_with_parent, own) as pool:
+    begin = os.getpid(), max(1, torch.get_num_threads() // len(devices))
+    with ProcessPoolExecutor(len(devices), context, _begin, begin) as pool:
         waiting, free = list(cells), list(devices)
         running: dict[Future[None], tuple[Cell, str]] = {}
         while waiting or running:
@@ -109,6 +109,12 @@ def _shared(
                 future.result()
                 free.append(device)
                 yield cell
+
+
+def _begin(parent: int, threads: int) -> None:
+    """Make a worker end with its parent and keep to its share of the cores, which all are in use."""
+    end_with_parent(parent)
+    torch.set_num_threads(threads)
 
 
 def _run(cell: Cell, identity: Identity, root: Path, device: str) -> None:

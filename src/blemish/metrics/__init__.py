@@ -2,8 +2,9 @@
 
 How real and how varied generated pictures are stands beside it (`fidelity`).
 Every number is taken over all thresholds, ties included, and equals scikit-learn's where that has
-one; only the intervals of pixel AP count scores in bins (`resampling`). Scores are higher where more anomalous. A metric that its data cannot define
-(one class only, no region) is NaN, which a JSON writer has to print as `null`.
+one; only the intervals of pixel AP count scores in bins (`resampling`). Scores are higher where more
+anomalous. A metric that its data cannot define (one class only, no region) is NaN, which a JSON writer
+has to print as `null`.
 """
 
 from blemish.metrics.fidelity import (

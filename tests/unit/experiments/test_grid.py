@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from blemish.data import read_dataset, write_sample
 from blemish.errors import ArtifactError, ConfigError
@@ -214,3 +215,17 @@ def test_the_digest_tells_contents_labels_splits_and_order_and_not_places(tmp_pa
     write_sample(tmp_path / "b", "dent", "0", photo + 8, mask)
     found.append(content_digest(moved))
     assert len(set(found)) == len(found)
+
+
+class Threads(Square):
+    """Tells how many threads it may use."""
+
+    def __call__(self, folder: Path, device: str) -> dict[str, Any]:
+        return {"threads": torch.get_num_threads()}
+
+
+def test_cells_at_the_same_time_share_the_cores(tmp_path):
+    mine = torch.get_num_threads()
+    found = run_grid([Threads(0), Threads(1), Threads(2)], tmp_path, ["cpu"] * 3)
+    assert [result["threads"] for result in found] == [max(1, mine // 3)] * 3
+    assert torch.get_num_threads() == mine
