@@ -92,10 +92,11 @@ class PaintingConfig(Section):
     `mixed` lets the network decide what is coarse and the patches what is fine. handover: the noise, in
     deviations of the product's pixels, at which the patches of `mixed` take over. sources: real defects
     whose patches a painting is made of. loyalty: how often the first of them is the one whose mask is
-    used. solver: `ddim`, or `multistep`, which is DPM-Solver++(2M). steps: of the solver. eta: fresh
-    noise of DDIM, 1 in the paper. guidance: scale of classifier-free guidance, 1 for none. reweighting:
-    which reading of Eq. 7; `auto` takes `tempered` for types whose painting leaves the mask unfilled,
-    `prompt_to_prompt` puts the mask in the place of the attention (the paper's Table 9).
+    used. solver: `ddim`, or `multistep`, which is DPM-Solver++(2M). steps: of the solver. spacing: the
+    power by which they lie closer where little noise is left, 1 for even ones, as in the paper. eta:
+    fresh noise of DDIM, 1 in the paper. guidance: scale of classifier-free guidance, 1 for none.
+    reweighting: which reading of Eq. 7; `auto` takes `tempered` for types whose painting leaves the
+    mask unfilled, `prompt_to_prompt` puts the mask in the place of the attention (the paper's Table 9).
     form: how the weights enter the attention; `logit_add` weighs learned tokens against others, so on
     the embedded backbone, which has no others, only `probs` and `logit_mul` do anything. shrink: cells
     by which a mask starts larger. feather: pixels over which a painting fades in. lookalikes: of so
@@ -110,6 +111,7 @@ class PaintingConfig(Section):
     loyalty: Share = 0.5
     solver: Literal["ddim", "multistep"] = "ddim"
     steps: Count = 10
+    spacing: Annotated[float, Field(ge=1)] = 2.0
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
     guidance: Annotated[float, Field(ge=0)] = 1.0
     reweighting: Literal["off", "auto", "paper", "reference", "tempered", "prompt_to_prompt"] = "off"

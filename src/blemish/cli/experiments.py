@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,10 @@ def _scale(options: argparse.Namespace) -> Scale:
         changed = {"pairs": options.pairs, "generated": (*fewer, options.pairs)}
     if options.budget is not None and name != "anomalydiffusion":
         changed["detector_seconds"] = options.budget
-    return scale.changed(changed)
+    scale = scale.changed(changed)
+    if options.resnet is None:
+        return scale
+    return replace(scale, classifier=replace(scale.classifier, weights=str(options.resnet)))
 
 
 def _named(words: Sequence[str]) -> dict[str, Path]:

@@ -223,6 +223,7 @@ def parser() -> argparse.ArgumentParser:
     )
     reproduce.add_argument("--lpips", type=Path, metavar="DIR", help="VGG16's weights, for IC-LPIPS")
     reproduce.add_argument("--inception", type=Path, metavar="FILE", help="InceptionV3's weights")
+    reproduce.add_argument("--resnet", type=Path, metavar="FILE", help="ResNet-34's weights")
     reproduce.add_argument("--generator-iterations", type=positive, help="where a network learns")
     reproduce.add_argument(
         "--generator-set", dest="generator_sets", action="append", default=[], metavar="NAME=VALUE"

@@ -132,7 +132,7 @@ class _Drawing:
             return cut_paste(photo, product, rng)
         if self.name == "draem":
             grey = bool(np.ptp(photo, axis=2).max() == 0)
-            recipe = Recipe(kind=self.kind, monochrome=grey)
+            recipe = Recipe(kind=self.kind, texture_share=1.0, opacity=(0.0, 0.8), monochrome=grey)
             return synthesise(photo, product, recipe, self.textures, rng)
         real = [s for s in self.few if s.record.label == label]
         sample: Sample = real[int(rng.integers(len(real)))]

@@ -15,9 +15,15 @@ from blemish.experiments.runs import Redrawn, Runs
 from blemish.experiments.score_maps import scored_maps
 from blemish.experiments.tables import Column, Figure, Row, Table
 
+COLUMNS = tuple(
+    one
+    for column in LOCALISATION
+    for one in ([column, Column("pro_rescaled", "PRO, rescaled")] if column.key == "pro" else [column])
+)
 CAPTION = (
     "Judged on the test photos at their own resolution; weights chosen on held-out good photos and "
-    "drawn defects. Means over the seeds; intervals over test photos redrawn, of maps at 256 pixels."
+    "drawn defects. Means over the seeds; intervals over test photos redrawn, of maps at 256 pixels. "
+    "DiffusionAD's own printed PRO is the rescaled one."
 )
 
 SPEED = Column(
@@ -55,15 +61,13 @@ def product_table(
         own = [_row(method, found, drawn) for method, found in methods.items()]
         mine = [*own, *imported.get(product, {}).values()]
         printed = _printed([product])
-        tables.append(Table(product, LOCALISATION, [*mine, *printed], CAPTION, "method"))
+        tables.append(Table(product, COLUMNS, [*mine, *printed], CAPTION, "method"))
         for row in mine:
             rows.setdefault(row.name, []).append(row)
     if len(runs) > 1:
         means = [_mean(name, found) for name, found in rows.items()]
         whole = [*means, *_printed(list(runs))]
-        tables.insert(
-            0, Table("All products", LOCALISATION, whole, "Mean over the products.", "method")
-        )
+        tables.insert(0, Table("All products", COLUMNS, whole, "Mean over the products.", "method"))
     return tables
 
 
@@ -76,12 +80,12 @@ def ablation_table(product: str, title: str, runs: Mapping[str, Runs]) -> Table:
         speed = found.mean(SPEED.key, "speed")
         rows.append(replace(row, figures={**row.figures, SPEED.key: Figure(speed)}))
     timed = any(row.figure(SPEED.key).value is not None for row in rows)
-    columns = (*LOCALISATION, SPEED) if timed else LOCALISATION
+    columns = (*COLUMNS, SPEED) if timed else COLUMNS
     return Table(f"{product}: {title}", columns, rows, CAPTION, "variant")
 
 
 def _row(name: str, found: Runs, drawn: Redrawn) -> Row:
-    figures = {column.key: Figure(found.mean(column.key)) for column in LOCALISATION}
+    figures = {column.key: Figure(found.mean(column.key)) for column in COLUMNS}
     for key in ("pixel_ap", "image_auroc"):
         if figures[key].value is not None:
             figures[key] = drawn.figure(name, key, figures[key].value)
@@ -90,7 +94,7 @@ def _row(name: str, found: Runs, drawn: Redrawn) -> Row:
 
 def _mean(name: str, rows: Sequence[Row]) -> Row:
     figures = {}
-    for column in LOCALISATION:
+    for column in COLUMNS:
         values = [row.figure(column.key).value for row in rows]
         known = [value for value in values if value is not None]
         figures[column.key] = Figure(float(np.mean(known)) if len(known) == len(values) else None)

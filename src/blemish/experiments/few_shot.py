@@ -119,7 +119,7 @@ def prepared(
     """Return a product with the pairs that the methods name: generated, of baselines, imported.
 
     split: None takes the protocol's. imported: name and dataset folder of pairs from elsewhere. config,
-    plan: of the generator.
+    plan: of the generator; without a plan its network learns as long as the scale says.
 
     Raises:
         ConfigError: a method names a source that there is not.
@@ -136,7 +136,7 @@ def prepared(
         config or GeneratorConfig(),
         scale.pairs,
         folder / GENERATED,
-        plan=plan,
+        plan=plan or scale.plan({record.label for record in split.few}),
         device=device,
     )
     turns = generator.config.product.turns

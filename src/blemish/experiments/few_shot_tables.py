@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 
 import numpy as np
 
@@ -103,8 +104,9 @@ def papers_protocol_table(product: str, runs: Mapping[str, Runs]) -> Table:
     )
 
 
-def classification_table(product: str, runs: Mapping[str, Runs]) -> Table:
-    """Return the accuracy of classifiers of the type, whole and by type."""
+def classification_table(product: str, runs: Mapping[str, Runs], weights: str | None = None) -> Table:
+    """Return the accuracy of classifiers of the type, whole and by type; weights: they began with."""
+    begun = "from scratch" if weights is None else f"from {PurePath(weights).name}"
     types = sorted(next(iter(runs.values())).results[0]["per_type"])
     rows = []
     for method, found in runs.items():
@@ -121,7 +123,8 @@ def classification_table(product: str, runs: Mapping[str, Runs]) -> Table:
         f"{product}: classification",
         columns,
         rows,
-        f"A ResNet-34 trained on each source, {AT_SCALE}; share of unread defects whose type it names.",
+        f"A ResNet-34, {begun}, trained on each source, {AT_SCALE}; share of unread defects whose type "
+        "it names.",
         "trained on",
     )
 

@@ -30,17 +30,18 @@ COLUMNS = (
     Column("nearest_read_median", "to the nearest read one", "none", meaning="LPIPS, median"),
 )
 ROWS = {READ: "real ones that were read"}
-_MOST_PAIRS = 100
 
 
 @dataclass(frozen=True)
 class FidelityCell:
     """All sources of a product against the real defects that none of them has read.
 
-    lpips: folder of VGG16's weights; inception: file of InceptionV3's. None leaves their figures out.
+    pairs: so many of each type are looked at, at most; lpips: folder of VGG16's weights; inception:
+    file of InceptionV3's. None leaves their figures out.
     """
 
     product: Product
+    pairs: int = 100
     lpips: Path | None = None
     inception: Path | None = None
     seed: int = 0
@@ -56,6 +57,7 @@ class FidelityCell:
         return {
             "task": "fidelity",
             "seed": self.seed,
+            "pairs": self.pairs,
             "lpips": self.lpips is not None and file_sha256(find_weights(VGG16, self.lpips)),
             "inception": self.inception is not None and file_sha256(self.inception),
             "data": {name: content_digest(records) for name, records in parts.items()},
@@ -80,13 +82,13 @@ class FidelityCell:
         """Return a source's pairs by type; those of no type stand beside each."""
         types, groups = self.product.split.types, by_label(source)
         if name in UNTYPED:
-            return dict.fromkeys(types, _pairs(source))
-        return {label: _pairs(groups.get(label, ())) for label in types}
+            return dict.fromkeys(types, _pairs(source[: self.pairs]))
+        return {label: _pairs(groups.get(label, ())[: self.pairs]) for label in types}
 
 
 def _pairs(records: Sequence[Record]) -> list[tuple[Any, Any]]:
-    """Return the first photos with their masks."""
-    samples = [read_sample(record) for record in records[:_MOST_PAIRS]]
+    """Return photos with their masks."""
+    samples = [read_sample(record) for record in records]
     return [(sample.image, sample.mask) for sample in samples if sample.mask is not None]
 
 

@@ -96,7 +96,7 @@ def loop_cells(
             generator or GeneratorConfig(),
             max(p.generated for p in points if p.real == real),
             folder / f"of{real}",
-            plan=plan,
+            plan=plan or scale.plan({record.label for record in split.few}),
             device=device,
         )[1]
     for point in points:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from blemish.data import Dataset, first_third, hold_out
@@ -11,6 +11,7 @@ from blemish.errors import DatasetError
 from blemish.experiments.classification import ClassifierSettings
 from blemish.experiments.localisation import LocaliserSettings
 from blemish.records import Record, by_label
+from blemish.training import Plan
 
 _MOST_HELD_OUT = 40
 _SPARING = 4
@@ -119,7 +120,9 @@ class Scale:
 
     pairs: generated for each type. classifier_passes: over all generated pairs; None takes the
     classifier's own iterations. preset: of the detector. detector_seconds: of its training; None takes
-    `detector_epochs`, passes over the good photos. shots, generated: for the loop, numbers of real
+    `detector_epochs`, passes over the good photos. generator: its settings, under those that are asked
+    for; generator_updates: of its network for each type of defect, None leaves their number to whoever
+    asks for a network. shots, generated: for the loop, numbers of real
     defects and of generated ones of each type.
     """
 
@@ -131,8 +134,16 @@ class Scale:
     classifier_passes: int | None = None
     detector_seconds: float | None = None
     detector_epochs: int | None = None
+    generator: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    generator_updates: int | None = None
     shots: tuple[int, ...] = (1, 2, 5, 10)
     generated: tuple[int, ...] = (0, 50, 200, 1000)
+
+    def plan(self, types: Collection[str]) -> Plan | None:
+        """Return how long a generator's network learns these types; None leaves it open."""
+        if self.generator_updates is None:
+            return None
+        return Plan(iterations=self.generator_updates * len(types))
 
     def changed(self, values: Mapping[str, Any]) -> Self:
         """Return this scale with other values of some fields, and a name that says so."""
@@ -166,7 +177,29 @@ PAPER = Scale(
     classifier_passes=150,
     preset="paper",
     detector_epochs=3000,
+    generator={
+        "learning": {
+            "backbone": "CompVis/ldm-text2im-large-256",
+            "encoder": "paper",
+            "network": False,
+            "batch": 4,
+        },
+        "masks": {"scale_low": 0.85, "scale_high": 1.2, "stray": 0.0},
+        "painting": {
+            "painter": "network",
+            "steps": 200,
+            "spacing": 1.0,
+            "reweighting": "tempered",
+            "shrink": 8,
+            "transplants": 0.0,
+        },
+        "quality": {"attempts": 1},
+    },
+    generator_updates=300_000 // 73,
 )
-"""A graphics card: the counts and networks of the papers."""
+"""A graphics card: the counts and networks of the papers (docs/equations.md says where they differ).
+
+AnomalyDiffusion learns 73 types together in 300,000 updates; here each product is learned alone.
+"""
 
 SCALES = {scale.name: scale for scale in (FAST, PAPER)}

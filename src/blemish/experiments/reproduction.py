@@ -74,7 +74,7 @@ def anomalydiffusion(request: Request) -> Experiment:
             plan=request.plan,
             device=request.devices[0],
         )
-        judging = FidelityCell(product, request.lpips, request.inception)
+        judging = FidelityCell(product, request.scale.pairs, request.lpips, request.inception)
         (fidelity,) = run_grid([judging], request.out, request.devices[:1])
         galleries.append(pairs_gallery(name, product.split.few, product.sources[few_shot.GENERATED]))
         cells = list(
@@ -102,7 +102,9 @@ def anomalydiffusion(request: Request) -> Experiment:
         if classes:
             found = run_grid(classes, request.out, request.devices)
             named = grouped(classes, found, request.out)[name]
-            tables.append(few_shot_tables.classification_table(name, named))
+            tables.append(
+                few_shot_tables.classification_table(name, named, request.scale.classifier.weights)
+            )
     if len(whole) > 1 or few_shot_tables.printed_rows(whole):
         tables.insert(0, few_shot_tables.average_table(whole, "All products"))
     return Experiment(
@@ -236,7 +238,8 @@ def _detection_variants(request: Request, name: str, dataset: Dataset) -> list[D
 
 def _generation_variants(request: Request, name: str, dataset: Dataset) -> list[LocalisationCell]:
     """Return a localiser's cells for each variant of the generator, trained on its pairs alone."""
-    if request.plan is None and request.variant != "shares":
+    open_ended = request.plan is None and request.scale.generator_updates is None
+    if open_ended and request.variant != "shares":
         raise ConfigError(
             "the parts of the generator's network are ablated: it has to learn",
             hint="give --generator-iterations",

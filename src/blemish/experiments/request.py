@@ -78,7 +78,8 @@ class Request:
 
     def generator_settings(self, overrides: Mapping[str, object] | None = None) -> GeneratorConfig:
         """Return the generator's settings."""
-        return validated(GeneratorConfig, merged(self.generator, overrides or {}))
+        asked = merged(self.scale.generator, self.generator)
+        return validated(GeneratorConfig, merged(asked, overrides or {}))
 
     def facts(self) -> dict[str, str]:
         """Return what it takes to repeat the experiment, in words."""

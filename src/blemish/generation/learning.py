@@ -71,7 +71,7 @@ def few_shot(dataset: Dataset, shots: Shots = None) -> tuple[Record, ...]:
     if not drawn:
         raise DatasetError(
             f"{dataset.root} has no photo of a defect with a mask",
-            hint="draw the masks of a type's photos, or list these in a manifest.jsonl, some with masks",
+            hint="draw the masks of a type's photos, or list these in a manifest.jsonl, some with one",
         )
     if shots == "third":
         return first_third(drawn)[0]

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from blemish.config import Turn
     from blemish.synthesis.arrays import Image, Mask
 
+_DEFECT = 0.9
+"""A learned mask is what is brighter: 0.8 of pictures in [-1, 1] (the paper's code)."""
+
 
 def refuse_unfit(painter: str, backbone: PixelCodec | LatentBackbone) -> None:
     """Stop where patches are to paint on a backbone whose latents are no pixels.
@@ -120,17 +123,17 @@ class Painter:
     def mask(self, label: str, guidance: float, steps: int, name: tuple[int, int]) -> Mask:
         """Return a mask from the mask embedding alone, bool (S, S) (AnomalyDiffusion, Eq. 9 and 10).
 
-        Plain sampling from noise under classifier-free guidance; what is brighter than grey is defect.
-        name: seed and number of the mask.
+        Plain sampling from noise under classifier-free guidance; what is brighter than `_DEFECT` is
+        defect. name: seed and number of the mask.
         """
         assert self.embedding is not None  # noqa: S101 - it has learned masks
         size, where = self.size, self.device
         blank = torch.zeros(1, 3, size, size, device=where)
         tokens = self.embedding.mask_tokens([label]).detach()
         stream = [stream_seed(name[0], "mask", label, name[1])]
-        how = Sampling("ddim", steps=steps, guidance=guidance, handover=0.0)
+        how = Sampling("ddim", steps=steps, spacing=1.0, guidance=guidance, handover=0.0)
         drawn = paint(self.backbone, tokens, blank, torch.ones_like(blank[:, :1]), stream, how)
-        return np.asarray((drawn[0].mean(0) > 0.5).cpu().numpy())
+        return np.asarray((drawn[0].mean(0) > _DEFECT).cpu().numpy())
 
     def _sampling(self, label: str) -> Sampling:
         """Return how a type is painted."""
@@ -141,6 +144,7 @@ class Painter:
         return Sampling(
             solver=how.solver,
             steps=how.steps,
+            spacing=how.spacing,
             eta=how.eta,
             guidance=how.guidance,
             reweighting=settled if asked == "auto" else asked,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blemish.data import natural_key, write_png
+from blemish.data import frame, natural_key, read_image, write_png
 from blemish.errors import ConfigError, DatasetError
 from blemish.generation.generator import Generator
 from blemish.generation.goods import Goods
@@ -16,9 +16,9 @@ from blemish.generation.placement import Region
 from blemish.records import Record
 from blemish.synthesis.arrays import Mask
 
-_GUIDANCE, _STEPS = 5.0, 50
+_GUIDANCE, _STEPS = 5.0, 100
 _EDGE = 1 / 3
-"""A mask that covers more than this share of a side of its square is a failure (the paper's code)."""
+"""A mask that covers more than this share of a side of its photo is a failure (the paper's code)."""
 
 
 def write_masks(
@@ -34,7 +34,7 @@ def write_masks(
     """Return the files of `counts[type]` masks of each type, written to `out/<type>/000000.png`.
 
     Each is as large as a good photo, with the mask where such a defect could be. learned: from the mask
-    embedding, a square of the backbone's size, in place of the real defects' own masks.
+    embedding, whose squares show whole photos, in place of the real defects' own masks.
 
     Raises:
         ConfigError: a type was not learned, or no mask embedding was.
@@ -57,7 +57,9 @@ def write_masks(
         attempt = 0
         while len(drawn) < counts[label]:
             if learned:
-                mask = generator.painter.mask(label, _GUIDANCE, _STEPS, (seed, attempt))
+                square = generator.painter.mask(label, _GUIDANCE, _STEPS, (seed, attempt))
+                photo = read_image(goods[attempt % len(goods)].image)
+                mask = on_photo(square, photo.shape[0], photo.shape[1])
             else:
                 mask = generator.place(shelf, label, (seed, len(drawn), 0), region).mask
             attempt += 1
@@ -74,7 +76,13 @@ def write_masks(
     return written
 
 
+def on_photo(square: Mask, height: int, width: int) -> Mask:
+    """Return a mask of a whole photo's square, bool (S, S), on the photo, bool (H, W)."""
+    found: Mask = frame(height, width, len(square)).restore(square.astype(np.float32)) > 0.5
+    return found
+
+
 def plausible(mask: Mask) -> bool:
-    """Return whether a learned mask marks something, and does not run along a side of its square."""
+    """Return whether a learned mask marks something, and does not run along a side of its photo."""
     sides = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
     return bool(mask.any()) and all(float(side.mean()) <= _EDGE for side in sides)

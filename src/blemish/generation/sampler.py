@@ -40,16 +40,18 @@ class Sampling:
     """How a defect is painted.
 
     solver: `multistep` is DPM-Solver++(2M), `ddim` the paper's sampler. steps: calls of the network
-    for each image. eta: how much fresh noise DDIM adds, 1 in the paper. guidance: scale of
-    classifier-free guidance, 1 = none. reweighting: which reading of Eq. 7, or `prompt_to_prompt`, the
-    mask itself in the place of the attention to the learned tokens; form: how the weights of Eq. 7
-    enter the attention. shrink: by how many latent cells the mask starts larger than it ends. handover:
-    the noise, in deviations of the product's pixels, below which the patches of the real defects take
-    over from the network, where there are patches; infinity leaves all to them.
+    for each image; spacing: the power of `spaced_steps`. eta: how much fresh noise DDIM adds, 1 in the
+    paper. guidance: scale of classifier-free guidance, 1 = none. reweighting: which reading of Eq. 7,
+    or `prompt_to_prompt`, the mask itself in the place of the attention to the learned tokens; form:
+    how the weights of Eq. 7 enter the attention. shrink: by how many latent cells the mask starts
+    larger than it ends. handover: the noise, in deviations of the product's pixels, below which the
+    patches of the real defects take over from the network, where there are patches; infinity leaves all
+    to them.
     """
 
     solver: Literal["multistep", "ddim"] = "ddim"
     steps: int = 10
+    spacing: float = 2.0
     eta: float = 1.0
     guidance: float = 1.0
     reweighting: Reweighting = "off"
@@ -180,8 +182,8 @@ def _by_patches(
 
 def _solver(how: Sampling, kept: Tensor) -> Solver:
     if how.solver == "ddim":
-        return DDIMSolver(kept, how.steps, how.eta)
-    return MultistepSolver(kept, how.steps)
+        return DDIMSolver(kept, how.steps, how.eta, how.spacing)
+    return MultistepSolver(kept, how.steps, power=how.spacing)
 
 
 def _enlarged(grid: Tensor, photo: Tensor) -> Tensor:

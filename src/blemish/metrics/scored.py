@@ -47,8 +47,9 @@ class Scored:
     def figures(self, labels: Iterable[str] | None = None) -> dict[str, float | None]:
         """Return all metrics of the good photos against those of some defect types (default: all).
 
-        Image AUROC, AP, F1-max, pixel AUROC, AP, F1-max and PRO, each in [0, 1]; None where the
-        photos do not define it. Pixels are those of the maps that were given.
+        Image AUROC, AP, F1-max, pixel AUROC, AP, F1-max and PRO, as of MVTec AD and rescaled as
+        DiffusionAD's code does, each in [0, 1]; None where the photos do not define it. Pixels are
+        those of the maps that were given.
         """
         chosen = [GOOD, *([t for t in self.images if t != GOOD] if labels is None else labels)]
         scores = [s for label in chosen for s in self.images.get(label, [])]
@@ -62,6 +63,7 @@ class Scored:
             "pixel_ap": pixels.average_precision(),
             "pixel_f1_max": pixels.f1_max().value,
             "pro": pixels.pro(),
+            "pro_rescaled": pixels.pro(mode="rescaled"),
         }
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
 

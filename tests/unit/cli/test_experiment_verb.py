@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_a_bare_command_asks_for_the_fast_scale_and_nothing_special(blemish, ask
 def test_every_option_reaches_the_request(blemish, asked):
     words = "reproduce ablation --data d --out o --scale paper --seeds 0 1 5 --categories nut gear"
     words += " --methods real generated+real --pairs 20 --budget 2m --variant noise --paper-protocol"
-    words += " --lpips w --inception i.pth"
+    words += " --lpips w --inception i.pth --resnet r.pth"
     words += " --generator-iterations 30 --generator-set masks.rotation=5 --set data.size=64"
     words += " --set training.validations=2 --device cpu"
     assert blemish(*words.split()).code == 0
@@ -51,7 +52,10 @@ def test_every_option_reaches_the_request(blemish, asked):
     assert request == Request(
         data=Path("d"),
         out=Path("o"),
-        scale=PAPER.changed({"pairs": 20, "generated": (0, 20), "detector_seconds": 120.0}),
+        scale=replace(
+            PAPER.changed({"pairs": 20, "generated": (0, 20), "detector_seconds": 120.0}),
+            classifier=replace(PAPER.classifier, weights="r.pth"),
+        ),
         seeds=(0, 1, 5),
         methods=["real", "generated+real"],
         categories=("nut", "gear"),

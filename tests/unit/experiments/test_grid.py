@@ -221,7 +221,7 @@ class Threads(Square):
     """Tells how many threads it may use."""
 
     def __call__(self, folder: Path, device: str) -> dict[str, Any]:
-        return {"threads": torch.get_num_threads()}
+        return {**super().__call__(folder, device), "threads": torch.get_num_threads()}
 
 
 def test_cells_at_the_same_time_share_the_cores(tmp_path):

@@ -166,6 +166,7 @@ def test_figures_are_those_of_scikit_learn_for_all_types_and_for_some(maps, labe
         "pixel_ap": reference.average_precision_score(marked, values),
         "pixel_f1_max": pixels.f1_max().value,
         "pro": pixels.pro(),
+        "pro_rescaled": pixels.pro(mode="rescaled"),
     }
     assert maps.figures(labels) == pytest.approx(expected, abs=1e-6)
 
@@ -181,7 +182,9 @@ def test_figures_leave_padding_out_and_are_none_where_the_photos_do_not_define_t
     empty, scores = mask & ~mask, np.array([0.0, 1.0])
     both = Maps([good, bad], [0 * values, values], [empty, mask], [inside] * 2, scores)
     assert both.labels == ["good", "dent"]
-    assert set(both.figures().values()) == {1.0}
+    found = both.figures()
+    assert found.pop("pro_rescaled") is None  # nothing good is marked: no rates to scale by
+    assert set(found.values()) == {1.0}
     alone = Maps([good], [values], [empty], [inside], np.array([0.5]))
     assert set(alone.figures().values()) == {None}
     assert set(both.figures([]).values()) == {None}

@@ -14,6 +14,7 @@ from blemish.data import Dataset
 from blemish.errors import DatasetError
 from blemish.experiments.protocol import FAST, PAPER, SCALES, FewShot, divided
 from blemish.records import Record
+from blemish.training import Plan
 
 COUNTS = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 14), min_size=1)
 
@@ -183,3 +184,8 @@ def test_the_papers_scale_has_the_papers_numbers():
     assert (PAPER.localiser.network, PAPER.localiser.width, PAPER.localiser.size) == ("unet", 64, 256)
     assert (PAPER.pairs, PAPER.detector_epochs, PAPER.preset) == (1000, 3000, "paper")
     assert list(SCALES) == ["fast", "paper"]
+
+
+def test_the_papers_generator_learns_as_long_for_each_type_as_there_and_the_fast_one_as_one_likes():
+    assert PAPER.plan(["crack", "dent"]) == Plan(iterations=2 * 4109)  # 300,000 for 73 types
+    assert FAST.plan(["crack", "dent"]) is None

@@ -9,6 +9,7 @@ from blemish.data import write_sample
 from blemish.errors import ConfigError, DatasetError
 from blemish.experiments.protocol import FAST, PAPER
 from blemish.experiments.request import Request
+from blemish.generator_config import GeneratorConfig
 
 
 def request(data: Path, **changes: object) -> Request:
@@ -82,6 +83,20 @@ def test_a_generators_settings_are_its_defaults_with_what_was_asked_for(factory)
     assert (found.masks.rotation, found.painting.steps) == (5, 7)
     with pytest.raises(ConfigError, match=r"painting\.step"):
         request(factory, generator={"painting": {"step": 1}}).generator_settings()
+
+
+def test_at_the_papers_scale_the_papers_generator_paints_unless_another_is_asked_for(factory):
+    assert request(factory).generator_settings() == GeneratorConfig()
+    found = Request(factory, Path("out"), PAPER).generator_settings()
+    assert found.learning.backbone == "CompVis/ldm-text2im-large-256"
+    assert (found.learning.encoder, found.learning.network) == ("paper", False)
+    assert (found.learning.batch, found.learning.embedding_lr) == (4, 5e-3)
+    how = found.painting
+    assert (how.painter, how.solver, how.steps, how.spacing, how.eta) == ("network", "ddim", 200, 1, 1)
+    assert (how.transplants, how.shrink, found.masks.stray, found.quality.attempts) == (0, 8, 0, 1)
+    other = {"painting": {"painter": "patches"}}
+    found = Request(factory, Path("out"), PAPER, generator=other).generator_settings()
+    assert (found.painting.painter, found.painting.steps) == ("patches", 200)
 
 
 def test_the_facts_name_scale_seeds_and_data(factory):

@@ -8,7 +8,7 @@ from blemish.data import read_image, read_mask, read_sample
 from blemish.errors import ConfigError, DatasetError
 from blemish.generation import learn, region_of_interest, write_masks
 from blemish.generation.painter import Painter
-from blemish.generation.proposals import plausible
+from blemish.generation.proposals import on_photo, plausible
 from blemish.generator_config import GeneratorConfig
 from blemish.synthesis import foreground
 
@@ -133,8 +133,22 @@ def test_of_the_learned_masks_the_plausible_ones_are_kept_without_their_crumbs(
     monkeypatch.setattr(Painter, "mask", draw)
     found = write_masks(network, dataset.train, {"rust": 2}, tmp_path, seed=3, learned=True)
     assert told == [("rust", (3, 0)), ("rust", (3, 1)), ("rust", (3, 2))]
-    for path in found["rust"]:
-        np.testing.assert_array_equal(read_mask(path), square(20, 40))
+    for path, record in zip(found["rust"], dataset.train, strict=False):
+        height, width = read_image(record.image).shape[:2]
+        np.testing.assert_array_equal(read_mask(path), on_photo(square(20, 40), height, width))
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (512, 512), (128, 256), (300, 75)])
+def test_a_learned_mask_covers_of_a_photo_what_it_covers_of_its_square(height, width):
+    """Squares show whole photos: their padding is cut off, the rest is as large as the photo."""
+    found = on_photo(square(24, 40), height, width)
+    assert found.shape == (height, width)
+    scale = max(height, width) / 64
+    rows, columns = np.nonzero(found)
+    for places, length in ((rows, height), (columns, width)):
+        middle, half = length / 2, min(8 * scale, length / 2)
+        assert abs(places.min() - (middle - half)) <= scale
+        assert abs(places.max() + 1 - (middle + half)) <= scale
 
 
 def test_a_network_that_draws_nothing_usable_is_told_on(network, dataset, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from blemish.backbones import Context, Scene
 from blemish.backbones.embedded import Embedded, Shape
-from blemish.diffusion import implied_noise, kept_at
+from blemish.diffusion import implied_noise, kept_at, spaced_steps
 from blemish.generation.sampler import Sampling, paint
 from blemish.randomness import generator
 
@@ -52,6 +52,22 @@ def test_only_the_mask_is_painted_and_all_of_it_is(backbone, photo, mask, how):
     outside = mask.expand_as(photo) == 0
     torch.testing.assert_close(made[outside], photo[outside])
     assert ((made - photo).abs().amax(1, keepdim=True)[mask > 0] > 1e-3).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("solver", ["ddim", "multistep"])
+@pytest.mark.parametrize("spacing", [1.0, 2.0])
+def test_the_network_is_asked_at_the_steps_that_the_spacing_gives(
+    backbone, photo, mask, monkeypatch, solver, spacing
+):
+    asked = []
+
+    def predict(noisy: Tensor, step: Tensor, *_: object) -> Tensor:
+        asked.append(int(step[0]))
+        return torch.zeros_like(noisy)
+
+    monkeypatch.setattr(backbone, "predict_noise", predict)
+    paint(backbone, tokens(), photo, mask, [1, 2], Sampling(solver, steps=6, spacing=spacing))
+    assert asked == spaced_steps(len(backbone.kept), 6, spacing)
 
 
 def test_an_empty_mask_leaves_the_photo(backbone, photo):
