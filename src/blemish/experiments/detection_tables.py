@@ -15,10 +15,11 @@ from blemish.experiments.runs import Redrawn, Runs
 from blemish.experiments.score_maps import scored_maps
 from blemish.experiments.tables import Column, Figure, Row, Table
 
-COLUMNS = tuple(
-    one
-    for column in LOCALISATION
-    for one in ([column, Column("pro_rescaled", "PRO, rescaled")] if column.key == "pro" else [column])
+_AFTER_PRO = [column.key for column in LOCALISATION].index("pro") + 1
+COLUMNS = (
+    *LOCALISATION[:_AFTER_PRO],
+    Column("pro_rescaled", "PRO, rescaled"),
+    *LOCALISATION[_AFTER_PRO:],
 )
 CAPTION = (
     "Judged on the test photos at their own resolution; weights chosen on held-out good photos and "
