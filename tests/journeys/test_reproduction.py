@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -168,7 +169,10 @@ def test_loop(blemish, mvtec, tmp_path, finished):
     found = tables(tmp_path)
     expected = ["good photos alone", "all few", "2 generated of all few", "all few + 2 generated"]
     expected += ["1 real", "1 real + 2 generated"]
-    assert rows(found, "metal_nut: the loop") == expected
+    named = [row.rpartition(" (") for row in rows(found, "metal_nut: the loop")]
+    assert [name for name, _, _ in named] == expected
+    assert named[0][2] == "0 examples)"
+    assert all(re.fullmatch(r"[1-9]\d* examples\)", told) for _, _, told in named[1:])
     assert rows(found, "metal_nut: pixel AP by type") == expected
     content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert content["lead"].startswith("metal_nut: The few real defects ")

@@ -30,7 +30,7 @@ class NoPlaceError(DatasetError):
     """No mask fits the region: another photo or another mask may."""
 
 
-ATTEMPTS = 40
+ATTEMPTS, _AS_IT_IS = 60, 20
 MOST_STRETCH = 1.6
 """A mask from edge to edge goes on photos that are at most so many times longer or shorter."""
 
@@ -177,7 +177,7 @@ def place(
     made = change(template, jitter, rng)
     limit = _fit(template, product, made, largest * jitter.scale[1])
     for attempt in range(ATTEMPTS if allowed.any() else 0):
-        late = attempt - ATTEMPTS // 2
+        late = attempt - _AS_IT_IS
         scale = made.scale * limit * _SHRINK ** max(0, late)
         docks = _docks(template, made, allowed) if late < 0 else ()
         stretch = _stretch(template, made, allowed.shape, docks, scale)

@@ -140,4 +140,4 @@ def _rescaled(normal: Floats, defect: Floats, region: Regions, limit: float) -> 
     rates, overlap = rates[kept], reached[above(ordered, thresholds[kept])]
     width = rates[-1] - rates[0]
     area = np.diff(rates) @ (overlap[1:] + overlap[:-1]) / 2
-    return float(area / width) if width > 0 else float("nan")
+    return min(float(area / width), 1.0) if width > 0 else float("nan")

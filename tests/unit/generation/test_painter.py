@@ -172,7 +172,8 @@ def test_attention_is_reweighted_by_itself_only_for_types_that_need_it(
     )
 
 
-def test_a_learned_mask_is_a_square_that_its_name_decides(embedded, embedding):
+def test_a_learned_mask_is_a_square_that_its_name_decides(embedded, embedding, monkeypatch):
+    monkeypatch.setattr("blemish.generation.painter._DEFECT", 0.5)  # the network is not trained
     painter = Painter(embedded, embedding, how("network"))
     mask, again, other = (painter.mask("dent", 2.0, 2, name) for name in ((0, 1), (0, 1), (0, 2)))
     assert mask.shape == (SIDE, SIDE)
