@@ -22,6 +22,7 @@ from blemish.data.framing import (
 from blemish.data.images import (
     IMAGE_EXTENSIONS,
     MAX_PIXELS,
+    claimed_pixels,
     decode_image,
     decode_mask,
     encode_png,
@@ -46,6 +47,7 @@ __all__ = [
     "as_tiled",
     "blend_tiles",
     "check",
+    "claimed_pixels",
     "cut_tile",
     "decode_image",
     "decode_mask",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +24,7 @@ MAX_PIXELS = 100_000_000
 
 # A closed list: some of Pillow's other plugins start outside programs (EPS) or parse rare formats.
 # MPO, a JPEG of several frames, has no opener of its own: JPEG's gives it.
-FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM")
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM")
 _JPEG_MID_RANGE = 128
 _SIGNED = 2
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
@@ -113,6 +114,27 @@ def write_png(path: Path, array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) 
         file.write(content)
 
 
+def claimed_pixels(content: bytes) -> int:
+    """Return the pixels that the header of a photo's file claims; 0 where it is no photo."""
+    try:
+        with _opened(io.BytesIO(content)) as image:
+            return image.width * image.height
+    except Exception:  # noqa: BLE001 - damaged files raise nearly any; decoding says what is wrong
+        return 0
+
+
+@contextlib.contextmanager
+def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
+    """Give the block a photo of which the header alone has been read.
+
+    Pillow warns about odd headers and large sizes; what matters of these others judge.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(file, formats=_FORMATS) as image:
+            yield image
+
+
 def _decode_memory(
     content: bytes, name: str, convert: Callable[[Image.Image], npt.NDArray[Any]], most: int
 ) -> npt.NDArray[Any]:
@@ -137,15 +159,12 @@ def _decode_open(
     file: IO[bytes], name: str, convert: Callable[[Image.Image], npt.NDArray[Any]], most: int
 ) -> npt.NDArray[Any]:
     try:
-        # Pillow warns about odd headers and large sizes; what matters of these is judged below.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=FORMATS) as image:
-                if image.width * image.height > most:
-                    raise _too_large(name, most)
-                image.load()
-                array = convert(image)
-                orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        with _opened(file) as image:
+            if image.width * image.height > most:
+                raise _too_large(name, most)
+            image.load()
+            array = convert(image)
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         return np.ascontiguousarray(_upright(array, orientation))
     except ImageError as error:
         if name in str(error):
@@ -155,7 +174,7 @@ def _decode_open(
         raise _too_large(name, most) from error
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{name} is not a photo in a known format: expected one of {', '.join(FORMATS)}",
+            f"{name} is not a photo in a known format: expected one of {', '.join(_FORMATS)}",
             hint="open it in an image viewer and save it as PNG, or remove it",
         ) from error
     except Exception as error:

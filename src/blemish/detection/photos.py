@@ -63,21 +63,23 @@ class Kept:
     def __call__(self, index: int) -> View:
         """Return a view, from memory where it is there."""
         if index not in self.views:
-            self.views[index] = self.read(index)
-            self.used += self.views[index].nbytes
+            self._keep(index, self.read(index))
         self.views.move_to_end(index)
         while self.used > self.room and len(self.views) > 1:
             self.used -= self.views.popitem(last=False)[1].nbytes
         return self.views[index]
 
     def warm(self, count: int) -> None:
-        """Read the first `count` views, as many of them as fit."""
-        for index in range(count):
+        """Read the first `count` views that are not here yet, as many of them as fit."""
+        for index in (number for number in range(count) if number not in self.views):
             view = self.read(index)
             if self.used + view.nbytes > self.room:
                 return
-            self.views[index] = view
-            self.used += view.nbytes
+            self._keep(index, view)
+
+    def _keep(self, index: int, view: View) -> None:
+        self.views[index] = view
+        self.used += view.nbytes
 
 
 class Photos:

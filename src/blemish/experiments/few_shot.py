@@ -226,18 +226,21 @@ def _refuse_other(
         if value == "auto"  # it has been decided by a look at the photos
     }
     product = config.product.model_copy(update={n: getattr(found.product, n) for n in decided})
-    shown = [{k: v for k, v in one.items() if k != "image"} for one in generator.facts["photos"]]
     asked = None if plan is None or config.painting.painter == "patches" else length(plan)
     if (
         found != config.model_copy(update={"product": product})
-        or {tuple(sorted(one.items())) for one in shown}
-        != {tuple(sorted(named(record).items())) for record in split.few}
+        or _contents(generator.facts["photos"]) != _contents(map(named, split.few))
         or generator.facts.get("plan") != asked
     ):
         raise ArtifactError(
             f"{folder} holds a generator of other settings, photos or masks, or of another plan",
             hint="choose another folder, or remove this one",
         )
+
+
+def _contents(photos: Iterable[Mapping[str, str]]) -> set[tuple[str, str, str]]:
+    """Return what photos teach, whatever their order and their names."""
+    return {(photo["type"], photo["sha256"], photo["mask_sha256"]) for photo in photos}
 
 
 def _check_known(names: Iterable[str], known: Collection[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blemish.data import frame, natural_key, read_image, write_png
+from blemish.data import frame, natural_key, write_png
 from blemish.errors import ConfigError, DatasetError
 from blemish.generation.generator import Generator
 from blemish.generation.goods import Goods
@@ -58,8 +58,8 @@ def write_masks(
         while len(drawn) < counts[label]:
             if learned:
                 square = generator.painter.mask(label, _GUIDANCE, _STEPS, (seed, attempt))
-                photo = read_image(goods[attempt % len(goods)].image)
-                mask = on_photo(square, photo.shape[0], photo.shape[1])
+                height, width = shelf.photo(attempt % len(goods)).shape[:2]
+                mask = on_photo(square, height, width)
             else:
                 mask = generator.place(shelf, label, (seed, len(drawn), 0), region).mask
             attempt += 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,12 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from fastapi import Request
-from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from blemish.data import decode_image
-from blemish.data.images import FORMATS
+from blemish.data import claimed_pixels, decode_image
 from blemish.deploy.service.problems import Problem
 from blemish.deploy.service.settings import ServiceSettings
 from blemish.errors import ImageError
@@ -125,13 +121,7 @@ def _shown(name: str | None, number: int) -> str:
 
 def _pixels(content: bytes, most: int) -> int:
     """Return the pixels that a file claims to have; 0 where it will not be decoded, or is no photo."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                claimed = image.width * image.height
-    except Exception:  # noqa: BLE001 - damaged files raise nearly any; decoding says what is wrong
-        return 0
+    claimed = claimed_pixels(content)
     return claimed if claimed <= most else 0
 
 
