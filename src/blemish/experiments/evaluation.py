@@ -16,7 +16,7 @@ from tqdm import tqdm
 from blemish.data import Dataset, read_sample, shrink_mask
 from blemish.data.pictures import thumbnail
 from blemish.errors import DatasetError
-from blemish.experiments.report import LONGEST_SIDE, Case, EvaluationReport
+from blemish.experiments.report import LONGEST_SIDE, METRICS, Case, EvaluationReport
 from blemish.metrics.scored import Scored
 from blemish.records import GOOD, Prediction, Record, Sample
 from blemish.runtime import file_sha256, logger
@@ -67,7 +67,7 @@ def evaluate(
     }
     report = EvaluationReport(
         title=f"{dataset.root.resolve().name}: evaluation",
-        metrics=overall,
+        metrics={name: value for name, value in overall.items() if name in METRICS},
         per_type=by_type,
         threshold=detector.threshold,
         target_false_alarm_rate=detector.calibration.false_alarm_rate,

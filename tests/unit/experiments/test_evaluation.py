@@ -11,6 +11,7 @@ import sklearn.metrics as reference
 from blemish.data import Dataset, read_dataset, read_image, read_mask, write_sample
 from blemish.errors import DatasetError
 from blemish.experiments import evaluate
+from blemish.experiments.report import METRICS
 from blemish.records import Prediction
 from blemish.runtime import file_sha256
 from blemish.verdicts import Calibration
@@ -89,6 +90,12 @@ def check(found: dict, dataset: Dataset, labels: Sequence[str]) -> None:
     assert found["pixel_ap"] == pytest.approx(
         reference.average_precision_score(marked, pixels), abs=1e-6
     )
+
+
+def test_the_page_shows_the_figures_that_it_explains_and_the_file_all_of_them(dataset):
+    figures, report = evaluate(Scripted(), dataset)
+    assert set(report.metrics) == set(METRICS)
+    assert set(figures["metrics"]) == set(METRICS) | {"pro_rescaled"}
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
