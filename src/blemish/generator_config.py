@@ -102,7 +102,8 @@ class PaintingConfig(Section):
     by which a mask starts larger. feather: pixels over which a painting fades in. lookalikes: of so
     many good photos the one is painted on that is lit most like the photo of the mask; with 1, defects
     are painted in every light that good photos have. transplants: how often the real defect is moved
-    as it is, in the light that it was taken in, instead of painting one; never one at an object's edge.
+    pixel by pixel, in the light that it was taken in, instead of painting one; never one at an object's
+    edge.
     """
 
     painter: Literal["patches", "mixed", "network"] = "patches"

@@ -271,6 +271,22 @@ def test_a_budget_fixes_the_number_of_iterations_from_pace_and_price(tmp_path, c
     assert clock.now <= 100
 
 
+@pytest.mark.parametrize(
+    ("price", "validations", "iterations"),
+    [(0.5, 10, 70), (5.0, 3, 51), (20.0, 1, 16), (60.0, 1, 1)],
+)
+def test_validations_take_at_most_a_quarter_of_a_budget(
+    tmp_path, clock, price, validations, iterations
+):
+    task = Timed(clock, lambda _: 1.0, validation=price)
+    state = start(tmp_path, task, iterations=None, seconds=100.0, validations=10).fit().state
+    assert state.validations == validations
+    assert state.total == state.iteration == 24 + iterations
+    made = [line["iteration"] for line in log(tmp_path) if line["event"] == "validation"]
+    assert len(set(made) - {24}) <= validations
+    assert made[-1] == state.total
+
+
 def test_the_slow_first_iterations_do_not_count_in_the_pace(tmp_path, clock):
     task = Timed(clock, lambda iteration: 9.0 if iteration < 8 else 1.0, validation=0.0)
     outcome = start(tmp_path, task, iterations=None, seconds=200.0).fit()

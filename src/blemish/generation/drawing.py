@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +13,7 @@ from blemish.generation.goods import Goods
 from blemish.generation.placement import Placed, Region, allowed, place, region_name
 from blemish.generation.repertoire import Repertoire
 from blemish.generation.transplants import transplanted
-from blemish.generation.warps import Jitter
+from blemish.generation.warps import STILL, Jitter
 from blemish.generation.workers import one_thread
 from blemish.generator_config import GeneratorConfig
 from blemish.randomness import numpy_generator, stream_seed
@@ -65,8 +66,9 @@ class Drawing:
     ) -> Attempt:
         """Return one painting on a photo."""
         template = self.template(label, name)
-        placed = self.placed(label, template, product, allowed(region, photo), name)
         origin = self._moved(label, template, name)
+        within = allowed(region, photo)
+        placed = self.placed(label, template, product, within, name, still=origin is not None)
         if origin is None:
             painting = self.painted(photo, placed.mask, label, template, name, placed.change.turn)
             exemplars = self.made_of(label, template, name)
@@ -86,16 +88,26 @@ class Drawing:
         return goods.like(first, template, self.config.painting.lookalikes, _rng("photo", label, name))
 
     def placed(
-        self, label: str, template: Template, product: Mask, region: Mask | None, name: Name
+        self,
+        label: str,
+        template: Template,
+        product: Mask,
+        region: Mask | None,
+        name: Name,
+        *,
+        still: bool = False,
     ) -> Placed:
-        """Return a mask where such defects like to be, on the product and in the region."""
+        """Return a mask where such defects like to be, on the product and in the region.
+
+        still: of its own size and shape, and turned only as good photos may be.
+        """
         masks = self.config.masks
         jitter = Jitter(
             rotation=masks.rotation,
             scale=masks.scale(self.repertoire.size_spread[label]),
             bend=masks.bend,
-            turns=self.repertoire.turns,
         )
+        jitter = replace(STILL if still else jitter, turns=self.repertoire.turns)
         known, largest = self.repertoire.habits(label)
         stray = bool(_rng("stray", label, name).random() < masks.stray)
         rng = _rng("place", label, name)

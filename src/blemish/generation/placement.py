@@ -189,7 +189,7 @@ def place(
         if late >= 0:
             spot -= linear @ (_anywhere(template.mask, rng) - template.centre)
         warp = Warp(linear, template.centre, template.reach, spot, made.bend)
-        warp = _docked(template, warp, docks, allowed.shape)
+        warp = _snapped(_docked(template, warp, docks, allowed.shape))
         share = _share_inside(template, warp, allowed, docks)
         if share < OVERLAP or (at_edge and late < 0 and share == 1):
             continue
@@ -285,6 +285,15 @@ def _docked(template: Template, warp: Warp, docks: tuple[Side, ...], shape: tupl
             moves[towards[0]].append(border - warp.forward(cut)[towards[0]])
     move = np.array([np.mean(moves[axis]) if moves[axis] else 0.0 for axis in (0, 1)])
     return Warp(warp.linear, warp.centre, warp.reach, warp.place + move, warp.bend)
+
+
+def _snapped(warp: Warp) -> Warp:
+    """Return the warp moved by less than a pixel so that one that only turns takes pixels to pixels."""
+    turn = np.rint(warp.linear)
+    if not np.allclose(warp.linear, turn) or abs(round(float(np.linalg.det(turn)))) != 1:
+        return warp
+    shift = turn @ warp.centre
+    return replace(warp, linear=turn, place=np.rint(warp.place - shift) + shift)
 
 
 def _share_inside(template: Template, warp: Warp, allowed: Mask, docks: tuple[Side, ...]) -> float:

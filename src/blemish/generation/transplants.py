@@ -1,4 +1,4 @@
-"""A real defect moved as it is: its own pixels, in their own light, turned, scaled and bent."""
+"""A real defect moved as it is: its own pixels, in their own light, turned where parts may be."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def transplanted(photo: Image, mask: Mask, source: Image, warp: Warp) -> Paintin
         out(y) = source(warp.backward(y)) inside the mask, photo(y) outside
 
     photo, source: uint8 (H, W, 3), of any two sizes; mask: bool, of the photo's size; warp: from the
-    source to the photo. Between pixels a cubic spline, as straight lines would blur the grain; shrunk
-    without aliasing; beyond the source's frame it is mirrored. Outside the mask the photo stays as it
-    is, bit for bit.
+    source to the photo. The very pixels where the warp takes pixels to pixels. Between them a cubic
+    spline, as straight lines would blur the grain; shrunk without aliasing; beyond the source's frame
+    it is mirrored. Outside the mask the photo stays as it is, bit for bit.
 
     Raises:
         ImageError: an array is no photo, or the mask is of another size.

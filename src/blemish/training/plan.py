@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from blemish.errors import BlemishError
 
+_MOST_VALIDATING = 1 / 4
+"""No larger share of a budget goes to validations, as long as one is left."""
+
 
 class Interrupted(BlemishError):
     """The run was asked to stop and has saved its state."""
@@ -44,9 +47,10 @@ class Plan:
     """How long to train and how to step.
 
     Give `iterations`, or `seconds` of wall clock: the number of iterations is then measured once, kept
-    with the run and used by a resumed run too. budget: the seconds as they were asked for, where some
-    were spent before training. decay: share of the run over which the learning rate falls linearly to
-    zero. ema: decay of the averaged weights.
+    with the run and used by a resumed run too. validations: how many are spread over the run, fewer
+    where they would take more than a quarter of the seconds. budget: the seconds as they were asked
+    for, where some were spent before training. decay: share of the run over which the learning rate
+    falls linearly to zero. ema: decay of the averaged weights.
     """
 
     iterations: int | None = None
@@ -73,6 +77,15 @@ class Plan:
         """The seconds that were asked for, None where iterations were."""
         return self.budget or self.seconds
 
+    def fitting(self, left: float, pace: float, price: float) -> tuple[int, int]:
+        """Return how many more iterations of `pace` seconds, and validations of `price`, fit `left`.
+
+        Room for one validation is kept free.
+        """
+        affordable = int(left * _MOST_VALIDATING / price) if price > 0 else self.validations
+        validations = max(1, min(self.validations, affordable))
+        return max(1, int((left - price * (validations + 1)) / pace)), validations
+
     def rate(self, iteration: int, total: int) -> float:
         """Return the learning rate's factor in (0, 1]: linear warm-up, constant, linear decay."""
         rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
@@ -83,7 +96,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a run is: everything but the tensors."""
+    """Where a run is: everything but the tensors. validations: how many fit a budget of seconds."""
 
     iteration: int = 0
     total: int | None = None
@@ -92,6 +105,7 @@ class State:
     best_iteration: int = 0
     stale: int = 0
     budget: float | None = None
+    validations: int | None = None
     stopped: str | None = None
 
 

@@ -203,18 +203,18 @@ class Run:
         start = time.monotonic()
         self._validate()
         price = time.monotonic() - start
-        left = self.plan.seconds - marks[-1] - price * (self.plan.validations + 2)
-        total = [self.state.iteration + max(1, int(left / pace))]
-        broadcast_object_list(total)
-        self.state = replace(self.state, total=total[0])
-        logger.info("%d iterations fit the budget (%.2f s each)", total[0], pace)
+        fitting = list(self.plan.fitting(self.plan.seconds - marks[-1] - price, pace, price))
+        broadcast_object_list(fitting)
+        total = self.state.iteration + fitting[0]
+        self.state = replace(self.state, total=total, validations=fitting[1])
+        logger.info("%d iterations fit the budget (%.2f s each)", total, pace)
 
     def _validation_due(self) -> bool:
         if self.state.total is None:
             return False
         if self.state.iteration == self._validated:
             return False
-        every = max(1, math.ceil(self.state.total / self.plan.validations))
+        every = math.ceil(self.state.total / (self.state.validations or self.plan.validations))
         return self.state.iteration % every == 0 or self.state.iteration == self.state.total
 
     def _validate(self) -> None:
