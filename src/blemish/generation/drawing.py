@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +12,7 @@ from blemish.generation.goods import Goods
 from blemish.generation.placement import Placed, Region, allowed, place, region_name
 from blemish.generation.repertoire import Repertoire
 from blemish.generation.transplants import transplanted
-from blemish.generation.warps import STILL, Jitter
+from blemish.generation.warps import Jitter
 from blemish.generation.workers import one_thread
 from blemish.generator_config import GeneratorConfig
 from blemish.randomness import numpy_generator, stream_seed
@@ -68,7 +67,7 @@ class Drawing:
         template = self.template(label, name)
         origin = self._moved(label, template, name)
         within = allowed(region, photo)
-        placed = self.placed(label, template, product, within, name, still=origin is not None)
+        placed = self.placed(label, template, product, within, name, rigid=origin is not None)
         if origin is None:
             painting = self.painted(photo, placed.mask, label, template, name, placed.change.turn)
             exemplars = self.made_of(label, template, name)
@@ -95,23 +94,20 @@ class Drawing:
         region: Mask | None,
         name: Name,
         *,
-        still: bool = False,
+        rigid: bool = False,
     ) -> Placed:
-        """Return a mask where such defects like to be, on the product and in the region.
-
-        still: of its own size and shape, and turned only as good photos may be.
-        """
+        """Return a mask where such defects like to be, on the product and in the region."""
         masks = self.config.masks
         jitter = Jitter(
             rotation=masks.rotation,
             scale=masks.scale(self.repertoire.size_spread[label]),
             bend=masks.bend,
+            turns=self.repertoire.turns,
         )
-        jitter = replace(STILL if still else jitter, turns=self.repertoire.turns)
         known, largest = self.repertoire.habits(label)
         stray = bool(_rng("stray", label, name).random() < masks.stray)
         rng = _rng("place", label, name)
-        return place(template, product, known, largest, jitter, rng, region, stray=stray)
+        return place(template, product, known, largest, jitter, rng, region, stray=stray, rigid=rigid)
 
     def painted(
         self,

@@ -18,7 +18,7 @@ from blemish.data import read_mask
 from blemish.errors import DatasetError
 from blemish.generation.habits import OVERLAP, Habit, in_box, lookup, some_pixels
 from blemish.generation.masks import Points, Side, Template, bounds, cleaned
-from blemish.generation.warps import Change, Jitter, Warp, change, render, turned_side
+from blemish.generation.warps import STILL, Change, Jitter, Warp, change, render, turned_side
 from blemish.runtime import file_sha256
 from blemish.synthesis.arrays import Image, Mask
 
@@ -150,6 +150,7 @@ def place(
     region: Mask | None = None,
     *,
     stray: bool = False,
+    rigid: bool = False,
 ) -> Placed:
     """Return the template, a little changed, at a place on another photo.
 
@@ -163,7 +164,8 @@ def place(
     mask lie in the region; after 20 attempts anywhere, ever smaller, and with any pixel of the mask in
     the region, as the centre of a bent one may lie outside of it. stray: any place is as likely,
     whatever the type keeps to, and no side of the frame continues what it cut off; but a mask at the
-    edge of the product stays at one.
+    edge of the product stays at one. rigid: of its own size and shape in pixels, and only turned as the
+    jitter's turns say, so that pixels go to pixels.
 
     Raises:
         NoPlaceError: the region is empty, or the mask does not fit it.
@@ -174,13 +176,13 @@ def place(
     centre = template.centre
     if stray and not at_edge:
         template = _loose(template)
-    made = change(template, jitter, rng)
-    limit = _fit(template, product, made, largest * jitter.scale[1])
+    made = change(template, replace(STILL, turns=jitter.turns) if rigid else jitter, rng)
+    limit = 1.0 if rigid else _fit(template, product, made, largest * jitter.scale[1])
     for attempt in range(ATTEMPTS if allowed.any() else 0):
         late = attempt - _AS_IT_IS
         scale = made.scale * limit * _SHRINK ** max(0, late)
         docks = _docks(template, made, allowed) if late < 0 else ()
-        stretch = _stretch(template, made, allowed.shape, docks, scale)
+        stretch = np.ones(2) if rigid else _stretch(template, made, allowed.shape, docks, scale)
         linear = np.diag(stretch) @ made.heading * scale
         if keeps and late < 0:
             spot = _own_place(template, product, made, rng.normal(0, known.spread))
@@ -189,7 +191,8 @@ def place(
         if late >= 0:
             spot -= linear @ (_anywhere(template.mask, rng) - template.centre)
         warp = Warp(linear, template.centre, template.reach, spot, made.bend)
-        warp = _snapped(_docked(template, warp, docks, allowed.shape))
+        warp = _docked(template, warp, docks, allowed.shape)
+        warp = _snapped(warp) if rigid and late < 0 else warp
         share = _share_inside(template, warp, allowed, docks)
         if share < OVERLAP or (at_edge and late < 0 and share == 1):
             continue
@@ -288,12 +291,9 @@ def _docked(template: Template, warp: Warp, docks: tuple[Side, ...], shape: tupl
 
 
 def _snapped(warp: Warp) -> Warp:
-    """Return the warp moved by less than a pixel so that one that only turns takes pixels to pixels."""
-    turn = np.rint(warp.linear)
-    if not np.allclose(warp.linear, turn) or abs(round(float(np.linalg.det(turn)))) != 1:
-        return warp
-    shift = turn @ warp.centre
-    return replace(warp, linear=turn, place=np.rint(warp.place - shift) + shift)
+    """Return a warp that only turns, moved by less than a pixel so that it takes pixels to pixels."""
+    corner = warp.place - warp.linear @ warp.centre
+    return replace(warp, place=warp.place + np.rint(corner) - corner)
 
 
 def _share_inside(template: Template, warp: Warp, allowed: Mask, docks: tuple[Side, ...]) -> float:
