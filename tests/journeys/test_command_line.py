@@ -95,6 +95,21 @@ def test_another_threshold_or_rate_changes_verdicts_and_not_scores(blemish, run_
     assert strictly[0]["threshold"] < plain[0]["threshold"]
 
 
+def test_the_threshold_is_set_anew_on_good_photos(blemish, run_folder, product, tmp_path):
+    out, good = tmp_path / "new", product / "test" / "good"
+    words = ["calibrate", run_folder / "detector", good, "--out", out, "--device", "cpu"]
+    found = blemish(*words, "--false-alarm-rate", 0.25)
+    (line,) = found.lines
+    assert (found.code, line["photos"], line["left_out"]) == (0, 3, 0)
+    assert line["false_alarm_rate"] == line["promised"] == 0.25
+    later = blemish("inspect", out, good, "--device", "cpu")
+    assert {verdict["threshold"] for verdict in later.lines} == {line["threshold"]}
+    assert not any(verdict["anomalous"] for verdict in later.lines)
+    again = blemish(*words)
+    assert again.code == 2
+    assert "exists" in again.talk
+
+
 def test_epochs_are_passes_over_the_good_photos(blemish, product, config, tmp_path):
     words = ["train", product, "--out", tmp_path / "run", "--config", config, "--device", "cpu"]
     assert blemish(*words, "--epochs", 1).lines[0]["iterations"] == 12 // 4

@@ -14,7 +14,7 @@ from blemish.cli.parser import parser
 from blemish.errors import BlemishError, DependencyError
 
 _ROOMS = {
-    **dict.fromkeys(["inspect"], "inspecting"),
+    **dict.fromkeys(["inspect", "calibrate"], "inspecting"),
     **dict.fromkeys(["export", "bench"], "exporting"),
     **dict.fromkeys(["serve", "watch"], "serving"),
     **dict.fromkeys(["learn", "generate", "masks", "review", "reproduce-sample"], "generation"),

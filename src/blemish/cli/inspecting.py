@@ -1,4 +1,4 @@
-"""The verb that an edge machine runs; it imports no PyTorch."""
+"""The verbs that an edge machine runs; they import no PyTorch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from blemish.cli.output import emit
 from blemish.deploy.inspection import STEM, find_photos, inspect_files, write_overlay
+from blemish.deploy.recalibration import recalibrate
 from blemish.runtime import logger
 from blemish.verdicts import Detector
 
@@ -41,3 +42,29 @@ def inspect(options: argparse.Namespace) -> int:
         emit(line)
         failed |= finding.error is not None
     return 2 if failed else 0
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    """Write the detector again with the threshold that good photos set, and print that."""
+    made = recalibrate(
+        options.detector,
+        find_photos(options.photos),
+        options.out,
+        rate=options.false_alarm_rate,
+        batch_size=options.batch,
+        device=options.device,
+        precision=options.precision,
+    )
+    if warning := made.calibration.warning():
+        logger.warning("%s", warning)
+    emit(
+        {
+            "detector": str(options.out),
+            "photos": len(made.calibration.scores),
+            "left_out": made.left_out,
+            "false_alarm_rate": made.calibration.false_alarm_rate,
+            "promised": made.calibration.guaranteed_rate,
+            "threshold": made.calibration.threshold,
+        }
+    )
+    return 0

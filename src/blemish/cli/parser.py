@@ -133,6 +133,16 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("--batch", type=positive, default=8)
     _machine(inspect)
 
+    calibrate = verb("calibrate", "Set the threshold anew on good photos: another lamp, no training.")
+    calibrate.add_argument("detector", type=Path, metavar="DETECTOR")
+    calibrate.add_argument(
+        "photos", type=Path, nargs="+", metavar="PHOTO", help="files or folders: good parts alone"
+    )
+    calibrate.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new detector")
+    calibrate.add_argument("--false-alarm-rate", type=share, help="(default: what it promised before)")
+    calibrate.add_argument("--batch", type=positive, default=8)
+    _machine(calibrate)
+
     evaluate = verb("evaluate", "Measure an inspector on test photos; write metrics and report.")
     evaluate.add_argument("detector", type=Path, metavar="DETECTOR")
     evaluate.add_argument("data", type=Path, metavar="DATA")

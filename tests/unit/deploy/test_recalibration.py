@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from blemish.data import read_dataset, write_png
+from blemish.deploy.export import export
+from blemish.deploy.recalibration import recalibrate
+from blemish.errors import ArtifactError, DatasetError
+from blemish.randomness import numpy_generator
+from blemish.runtime import file_sha256
+from blemish.synthesis import draw_good
+from blemish.verdicts import Calibration, Detector
+
+
+@pytest.fixture(scope="module")
+def later(tmp_path_factory) -> list[Path]:
+    """Good photos that nothing was trained on."""
+    root = tmp_path_factory.mktemp("later")
+    for index in range(4):
+        write_png(root / f"{index}.png", draw_good("nut", 64, numpy_generator(0, "later", index)))
+    return sorted(root.iterdir())
+
+
+@pytest.fixture(scope="module", params=["trained", "exported"])
+def folder(request, run_folder, product, tmp_path_factory) -> Path:
+    if request.param == "trained":
+        return run_folder / "detector"
+    out = tmp_path_factory.mktemp("forms") / "form"
+    export(run_folder / "detector", read_dataset(product), out, "onnx", "f32")
+    return out
+
+
+def test_the_threshold_is_what_the_scores_of_the_photos_set(folder, later, tmp_path):
+    old = Detector.load(folder, device="cpu")
+    found = recalibrate(folder, later, tmp_path / "new", rate=0.25, device="cpu")
+    new = Detector.load(tmp_path / "new", device="cpu")
+    expected = Calibration.of([old.predict(photo).score for photo in later], 0.25)
+    assert new.calibration.scores == pytest.approx(expected.scores, abs=1e-5)
+    assert new.threshold == found.calibration.threshold != old.threshold
+    assert new.calibration.false_alarm_rate == 0.25
+    assert new.precision == old.precision
+    assert found.left_out == 0
+    assert new.known == old.known | {file_sha256(photo) for photo in later}
+    assert new.predict(later[0]).score == old.predict(later[0]).score
+    assert Detector.load(folder, device="cpu").threshold == old.threshold, "the old one is as it was"
+
+
+def test_known_photos_copies_and_broken_files_are_left_out(folder, later, product, tmp_path):
+    known = next((product / "train" / "good").iterdir())
+    copy = Path(shutil.copy(later[0], tmp_path / "copy.png"))
+    (tmp_path / "broken.png").write_bytes(b"no photo")
+    photos = [later[0], copy, known, later[1], tmp_path / "broken.png", tmp_path / "missing.png"]
+    found = recalibrate(folder, photos, tmp_path / "new", device="cpu")
+    assert len(found.calibration.scores) == 2
+    assert found.left_out == 4
+    rate = Detector.load(folder, device="cpu").calibration.false_alarm_rate
+    assert found.calibration.false_alarm_rate == rate
+
+
+def test_without_a_photo_nothing_is_written(folder, product, tmp_path):
+    with pytest.raises(DatasetError, match="no photo is left"):
+        recalibrate(folder, (product / "train" / "good").iterdir(), tmp_path / "new", device="cpu")
+    assert not (tmp_path / "new").exists()
+
+
+def test_nothing_is_overwritten(folder, later, tmp_path):
+    with pytest.raises(ArtifactError, match="exists"):
+        recalibrate(folder, later, tmp_path, device="cpu")
