@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from blemish.artifacts import create_folder
 from blemish.config import Turn
 from blemish.data import Dataset, read_dataset
 from blemish.errors import ArtifactError, ConfigError, DatasetError
 from blemish.experiments.baselines import TYPED, UNTYPED, write_baseline
 from blemish.experiments.downstream import ClassificationCell, LocalisationCell
 from blemish.experiments.protocol import FewShot, Scale
-from blemish.generation import Generator, learn
+from blemish.generation import Generator, learn, write_masks
 from blemish.generation.learning import length, named
 from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
@@ -76,7 +77,8 @@ def painted(
 ) -> tuple[Generator, tuple[Record, ...]]:
     """Return a generator and the accepted ones of its pairs, `pairs` of each type.
 
-    Learned from the split's few alone; what is in the folder already is not made again.
+    Learned from the split's few alone; what is in the folder already is not made again. A generator
+    that has learned the shapes of masks paints masks of its own, as many as pairs.
 
     Raises:
         ArtifactError: the folder holds a generator of other settings, photos or masks, or one that
@@ -90,6 +92,9 @@ def painted(
     else:
         generator = learn(known, config, folder / "generator", plan, device=device, resume=True)
     counts = dict.fromkeys(generator.types, pairs)
+    if config.learning.masks:
+        shapes = _learned_masks(generator, split.goods, counts, folder / "masks", seed)
+        generator = generator.with_masks(shapes)
     generator.generate(split.goods, counts, folder / "pairs", seed=seed)
     made = read_dataset(folder / "pairs").train_defects
     lacking = sorted(set(generator.types) - {record.label for record in made})
@@ -209,6 +214,19 @@ def classification_cells(
                 seed=seed,
                 settings=settings,
             )
+
+
+def _learned_masks(
+    generator: Generator, goods: Sequence[Record], counts: Mapping[str, int], folder: Path, seed: int
+) -> dict[str, list[Path]]:
+    """Return the files of masks from the mask embedding by type, drawn once."""
+
+    def fill(fresh: Path) -> None:
+        write_masks(generator, goods, counts, fresh, seed=seed, learned=True)
+
+    if not folder.is_dir():
+        create_folder(folder, fill)
+    return {label: sorted((folder / label).glob("*.png")) for label in counts}
 
 
 def _refuse_other(

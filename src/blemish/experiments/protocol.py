@@ -183,6 +183,7 @@ PAPER = Scale(
             "encoder": "paper",
             "network": False,
             "batch": 4,
+            "masks": True,
         },
         "masks": {"scale_low": 0.85, "scale_high": 1.2, "stray": 0.0},
         "painting": {

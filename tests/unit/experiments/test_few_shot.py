@@ -7,9 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from blemish.data import first_third, read_dataset, read_sample
+from blemish.data import first_third, read_dataset, read_sample, write_png
 from blemish.errors import ArtifactError, ConfigError, DatasetError
 from blemish.experiments import few_shot
 from blemish.experiments.few_shot import (
@@ -21,6 +22,7 @@ from blemish.experiments.few_shot import (
     prepared,
 )
 from blemish.experiments.protocol import FAST, FewShot
+from blemish.generation import read_manifest
 from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
 from blemish.runtime import file_sha256
@@ -195,6 +197,33 @@ def test_a_generator_learns_from_the_few_alone_and_its_pairs_are_made_once(
     for now in (split, fewer, corrected, renamed):
         with pytest.raises(ArtifactError, match="other settings, photos or masks"):
             painted(dataset, now, other if now is split else config, 2, tmp_path, device="cpu")
+
+
+def test_where_masks_were_learned_theirs_are_painted(dataset, tmp_path, monkeypatch):
+    few, rest = first_third(dataset.defects)
+    split = FewShot(few, rest, dataset.train, ())
+    given = {"product": {"kind": "object", "turns": []}, "learning": {"masks": True}}
+    arguments = (dataset, split, GeneratorConfig.model_validate(given), 2, tmp_path)
+    with pytest.raises(ConfigError, match="has not learned the shapes of masks"):  # patches learn none
+        painted(*arguments, device="cpu")
+    assert not (tmp_path / "masks").exists()
+
+    mask = read_sample(few[0]).mask
+
+    def drawn(*given, learned, **_):
+        assert learned
+        for label, count in given[2].items():
+            for index in range(count):
+                write_png(given[3] / label / f"{index:06d}.png", np.roll(mask, index, axis=0))
+
+    monkeypatch.setattr(few_shot, "write_masks", drawn)
+    pairs = painted(*arguments, device="cpu")[1]
+    own = {file_sha256(path) for path in (tmp_path / "masks").rglob("*.png")}
+    entries = read_manifest(tmp_path / "pairs").entries.values()
+    assert entries
+    assert {entry.parameters["template_sha256"] for entry in entries} <= own
+    monkeypatch.setattr(few_shot, "write_masks", None)  # drawn once
+    assert painted(*arguments, device="cpu")[1] == pairs
 
 
 @pytest.mark.parametrize("other", [None, Plan(iterations=3), Plan(seconds=2.0)])
