@@ -95,6 +95,17 @@ def test_another_threshold_or_rate_changes_verdicts_and_not_scores(blemish, run_
     assert strictly[0]["threshold"] < plain[0]["threshold"]
 
 
+def test_heat_maps_among_the_photos_are_not_inspected_the_next_time(
+    blemish, run_folder, product, tmp_path
+):
+    shutil.copytree(product / "test" / "good", tmp_path / "photos")
+    words = ["inspect", run_folder / "detector", tmp_path / "photos", "--device", "cpu"]
+    words += ["--overlays", tmp_path / "photos" / "maps"]
+    first, again = blemish(*words), blemish(*words)
+    assert first.lines == again.lines
+    assert len(first.lines) == 3
+
+
 def test_the_threshold_is_set_anew_on_good_photos(blemish, run_folder, product, tmp_path):
     out, good = tmp_path / "new", product / "test" / "good"
     words = ["calibrate", run_folder / "detector", good, "--out", out, "--device", "cpu"]

@@ -29,7 +29,7 @@ def inspect(options: argparse.Namespace) -> int:
     """Print one JSON line a photo; 2 when a file could not be read."""
     detector = loaded(options)
     failed = False
-    photos = find_photos(options.photos)
+    photos = find_photos(options.photos, without=options.overlays)
     for index, finding in enumerate(inspect_files(detector, photos, batch_size=options.batch)):
         if finding.prediction is not None and options.threshold is not None:
             other = replace(finding.prediction, threshold=options.threshold)

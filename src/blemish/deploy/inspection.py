@@ -45,10 +45,11 @@ class Finding:
         return {"image": str(self.path), "error": self.error.args[0], "hint": self.error.hint}
 
 
-def find_photos(paths: Sequence[Path]) -> list[Path]:
+def find_photos(paths: Sequence[Path], without: Path | None = None) -> list[Path]:
     """Return the files named, and in folders the photos at any depth, in natural order.
 
     Hidden files and the masks in `ground_truth` are passed over; links to folders are not followed.
+    without: a folder that is left out of those in which it lies, such as that of earlier heat maps.
 
     Raises:
         DatasetError: a path does not exist or cannot be reached, or a folder holds no photo.
@@ -56,7 +57,7 @@ def find_photos(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         try:
-            found += _photos_at(path)
+            found += _photos_at(path, without)
         except OSError as error:
             raise DatasetError(
                 f"{path} cannot be reached: {error.strerror}",
@@ -65,12 +66,12 @@ def find_photos(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _photos_at(path: Path) -> list[Path]:
+def _photos_at(path: Path, without: Path | None) -> list[Path]:
     if not path.is_dir():
         if not path.exists():
             raise DatasetError(f"{path} does not exist", hint="check the name")
         return [path]
-    inside = list(photos_below(path, _say_what_is_missed))
+    inside = list(photos_below(path, _say_what_is_missed, without))
     if not inside:
         raise DatasetError(f"{path} holds no photo", hint="give a folder of photos")
     return sorted(inside, key=lambda p: natural_key(str(p)))
@@ -83,12 +84,15 @@ def photos_below(
 
     miss: is told of each folder that cannot be looked into; without: a folder that is left out.
     """
+    left_out = None if without is None else without.resolve()
     for place, folders, names in os.walk(folder, onerror=miss):
         here = Path(place)
         folders[:] = [
             name
             for name in folders
-            if not name.startswith(".") and name != "ground_truth" and here / name != without
+            if not name.startswith(".")
+            and name != "ground_truth"
+            and (left_out is None or (here / name).resolve() != left_out)
         ]
         yield from filter(is_photo, (here / name for name in folders + names))
 

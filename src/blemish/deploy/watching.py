@@ -117,7 +117,7 @@ class Watch:
         def miss(error: OSError) -> None:
             missed[str(error.filename)] = error.strerror or str(error)
 
-        for path in photos_below(root, miss, without=self.out.resolve()):
+        for path in photos_below(root, miss, without=self.out):
             try:
                 told = path.stat()
             except FileNotFoundError:  # gone again, or a link to nothing

@@ -95,6 +95,15 @@ def test_hidden_photos_and_masks_are_passed_over_and_so_are_links_to_folders(tmp
     assert find_photos([tmp_path]) == [tmp_path / "a.png"]
 
 
+def test_the_folder_of_earlier_heat_maps_is_left_out_however_it_is_named(tmp_path, monkeypatch):
+    for name in ("maps/a.png", "deep/maps/b.png", "c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path / "deep")
+    found = find_photos([tmp_path], without=Path("../maps"))
+    assert found == [tmp_path / "c.png", tmp_path / "deep" / "maps" / "b.png"]
+
+
 def test_a_folder_that_nobody_may_look_into_is_said_and_the_others_are_inspected(
     tmp_path, monkeypatch, restored_logger, caplog
 ):
