@@ -9,7 +9,7 @@ from pathlib import Path
 
 from blemish import artifacts
 from blemish.deploy.inspection import inspect_files
-from blemish.errors import DatasetError
+from blemish.errors import ArtifactError, DatasetError
 from blemish.runtime import file_sha256, logger
 from blemish.verdicts import Calibration, Detector
 
@@ -40,10 +40,13 @@ def recalibrate(
     a new folder, which appears whole.
 
     Raises:
-        ArtifactError: there is something at `out`, or the folder is no detector.
+        ArtifactError: there is something at `out`, it lies in the detector's own folder, or that is no
+            detector.
         DatasetError: no photo is left.
     """
     artifacts.refuse_existing(out)
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise ArtifactError(f"{out} lies in the detector's own folder", hint="choose another place")
     detector = Detector.load(folder, device=device, precision=precision)
     paths = list(photos)
     fresh = _unknown(paths, detector.known)

@@ -69,3 +69,5 @@ def test_without_a_photo_nothing_is_written(folder, product, tmp_path):
 def test_nothing_is_overwritten(folder, later, tmp_path):
     with pytest.raises(ArtifactError, match="exists"):
         recalibrate(folder, later, tmp_path, device="cpu")
+    with pytest.raises(ArtifactError, match="own folder"):
+        recalibrate(folder, later, folder / "new", device="cpu")
