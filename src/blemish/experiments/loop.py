@@ -192,12 +192,17 @@ def recommendation(points: Sequence[Point], runs: Mapping[str, Runs], drawn: Red
     counts = sorted(p.generated for p in points if p.real == most and p.shown)
     values = {c: runs[Point(most, True, c).name].mean("pixel_ap") or 0.0 for c in counts}
     enough = next(c for c in counts if values[c] >= max(values.values()) - WORTH)
-    words.append(
-        f"{enough} generated of each type are enough: more add less than {WORTH} of pixel AP."
-        if enough
-        else "No number of generated defects adds as much as "
-        f"{WORTH} of pixel AP here: photograph more real ones."
-    )
+    if not enough:
+        words.append(
+            f"No number of generated defects adds as much as {WORTH} of pixel AP here: photograph more "
+            "real ones."
+        )
+    elif enough < many:
+        words.append(
+            f"{enough} generated of each type are enough: more add less than {WORTH} of pixel AP."
+        )
+    else:
+        words.append(f"{enough} generated of each type are best; more than these were not tried.")
     least = min(types, key=lambda t: runs[both.name].over_types(t, "pixel_ap") or 0.0)
     words.append(f"The type that is marked worst is {least}: photograph that next.")
     return words
