@@ -14,7 +14,6 @@ from blemish import config
 from blemish.cli.output import emit
 from blemish.data import (
     Dataset,
-    is_photo,
     natural_key,
     read_dataset,
     refuse_inside,
@@ -23,7 +22,7 @@ from blemish.data import (
     write_yolo,
 )
 from blemish.errors import DatasetError
-from blemish.generation import Generator, comparison, read_manifest, write_masks
+from blemish.generation import Generator, comparison, mask_files, read_manifest, write_masks
 from blemish.generation import learn as learn_defects
 from blemish.generation.manifest import Entry
 from blemish.generation.saving import load_repertoire
@@ -186,7 +185,7 @@ def _generator(options: argparse.Namespace, sets: list[str]) -> Generator:
     if sets:
         generator = generator.with_settings(config.dotted(sets))
     folder = getattr(options, "masks", None)
-    return generator if folder is None else generator.with_masks(_mask_files(folder))
+    return generator if folder is None else generator.with_masks(mask_files(folder))
 
 
 def _refuse_own_folder(dataset: Dataset, out: Path) -> None:
@@ -204,28 +203,6 @@ def _refuse_own_folder(dataset: Dataset, out: Path) -> None:
             f"{out} and the dataset {dataset.root} are one folder, or one lies in the other",
             hint="give --out a folder of its own: photos and manifest of the dataset stay as they are",
         )
-
-
-def _mask_files(folder: Path) -> dict[str, list[Path]]:
-    """Return the files of a folder of masks by type.
-
-    Raises:
-        DatasetError: it has no folder with pictures in it.
-    """
-    found = {
-        place.name: sorted(
-            filter(is_photo, place.iterdir()),
-            key=lambda file: natural_key(file.name),
-        )
-        for place in sorted(folder.iterdir() if folder.is_dir() else ())
-        if place.is_dir()
-    }
-    found = {label: files for label, files in found.items() if files}
-    if not found:
-        raise DatasetError(
-            f"{folder} has no masks: expected {folder}/<type>/*.png", hint="blemish masks draws some"
-        )
-    return found
 
 
 def _yield(entries: list[Entry]) -> dict[str, object]:

@@ -84,17 +84,21 @@ def photos_below(
 
     miss: is told of each folder that cannot be looked into; without: a folder that is left out.
     """
-    left_out = None if without is None else without.resolve()
+    left_out = None if without is None else _within(folder, without)
     for place, folders, names in os.walk(folder, onerror=miss):
         here = Path(place)
         folders[:] = [
             name
             for name in folders
-            if not name.startswith(".")
-            and name != "ground_truth"
-            and (left_out is None or (here / name).resolve() != left_out)
+            if not name.startswith(".") and name != "ground_truth" and here / name != left_out
         ]
         yield from filter(is_photo, (here / name for name in folders + names))
+
+
+def _within(folder: Path, other: Path) -> Path | None:
+    """Return how a walk through a folder, which follows no links, names another one; None if never."""
+    root, target = folder.resolve(), other.resolve()
+    return folder / target.relative_to(root) if target.is_relative_to(root) else None
 
 
 def _say_what_is_missed(error: OSError) -> None:

@@ -65,9 +65,7 @@ def recalibrate(
     rate = detector.calibration.false_alarm_rate if rate is None else rate
     calibration = Calibration.of(list(scores.values()), rate)
     card = artifacts.read_card(folder)
-    card["calibration"] = {**card["calibration"], **calibration.summary()}
-    if "precision" in card["calibration"]:
-        card["calibration"]["precision"] = detector.precision
+    card["calibration"] = calibration.summary() | {"precision": detector.precision}
     card["known"] = sorted(detector.known | set(scores))
 
     def fill(place: Path) -> None:

@@ -13,7 +13,7 @@ from blemish.errors import ArtifactError, ConfigError, DatasetError
 from blemish.experiments.baselines import TYPED, UNTYPED, write_baseline
 from blemish.experiments.downstream import ClassificationCell, LocalisationCell
 from blemish.experiments.protocol import FewShot, Scale
-from blemish.generation import Generator, learn, write_masks
+from blemish.generation import Generator, learn, mask_files, write_masks
 from blemish.generation.learning import length, named
 from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
@@ -226,7 +226,7 @@ def _learned_masks(
 
     if not folder.is_dir():
         create_folder(folder, fill)
-    return {label: sorted((folder / label).glob("*.png")) for label in counts}
+    return mask_files(folder)
 
 
 def _refuse_other(

@@ -14,7 +14,7 @@ from blemish.generation.manifest import Entry, Run, read_manifest
 from blemish.generation.masks import Template, largest_extent, read_templates
 from blemish.generation.output import Made, comparison, include_good, write_pairs
 from blemish.generation.placement import Placed, place, region_of_interest, suited
-from blemish.generation.proposals import write_masks
+from blemish.generation.proposals import mask_files, write_masks
 from blemish.generation.quality import (
     Chosen,
     Gate,
@@ -51,6 +51,7 @@ __all__ = [
     "include_good",
     "largest_extent",
     "learn",
+    "mask_files",
     "paste",
     "place",
     "read_manifest",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blemish.data import frame, natural_key, write_png
+from blemish.data import frame, is_photo, natural_key, write_png
 from blemish.errors import ConfigError, DatasetError
 from blemish.generation.generator import Generator
 from blemish.generation.goods import Goods
@@ -74,6 +74,28 @@ def write_masks(
         for path, mask in zip(written[label], drawn, strict=True):
             write_png(path, np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255)
     return written
+
+
+def mask_files(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of a folder of masks by type, such as `write_masks` wrote and people edited.
+
+    Raises:
+        DatasetError: it has no folder with pictures in it.
+    """
+    found = {
+        place.name: sorted(
+            filter(is_photo, place.iterdir()),
+            key=lambda file: natural_key(file.name),
+        )
+        for place in sorted(folder.iterdir() if folder.is_dir() else ())
+        if place.is_dir()
+    }
+    found = {label: files for label, files in found.items() if files}
+    if not found:
+        raise DatasetError(
+            f"{folder} has no masks: expected {folder}/<type>/*.png", hint="blemish masks draws some"
+        )
+    return found
 
 
 def on_photo(square: Mask, height: int, width: int) -> Mask:
