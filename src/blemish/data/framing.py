@@ -38,6 +38,16 @@ class Frame:
         inside[self._inner] = True
         return inside
 
+    def repeated(self, plane: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return a mask of the square, (size, size), that goes on in the padding as its photo does."""
+        return np.pad(plane[self._inner], self.margins, mode="edge")
+
+    @property
+    def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows of padding before and after the photo, and columns."""
+        bottom = self.size - self.top - self.inner_height
+        return (self.top, bottom), (self.left, self.size - self.left - self.inner_width)
+
     def restore(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return a map of the square, float32 (size, size), as float32 (H, W) on the photo.
 
@@ -86,14 +96,10 @@ def letterbox(picture: npt.NDArray[Any], size: int) -> tuple[npt.NDArray[Any], F
     `shrink_mask`) and padded with False.
     """
     where = frame(picture.shape[0], picture.shape[1], size)
-    before_after = (
-        (where.top, size - where.top - where.inner_height),
-        (where.left, size - where.left - where.inner_width),
-    )
     inner = _shrunk(picture, where.inner_height, where.inner_width)
     if inner.ndim == 2:
-        return np.pad(inner, before_after), where
-    return np.pad(inner, (*before_after, (0, 0)), mode="edge"), where
+        return np.pad(inner, where.margins), where
+    return np.pad(inner, (*where.margins, (0, 0)), mode="edge"), where
 
 
 def as_tiled(picture: npt.NDArray[Any], framing: str, size: int) -> npt.NDArray[Any]:

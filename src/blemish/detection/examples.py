@@ -227,7 +227,7 @@ class Examples:
         assert sample.mask is not None  # noqa: S101 - `checked` refuses others
         if self.config.framing == "letterbox":
             image, frame = letterbox(sample.image, size)
-            valid = frame.valid()
-            return View(image, valid, letterbox(sample.mask, size)[0] & valid)
+            mask = letterbox(sample.mask, size)[0]
+            return View(image, frame.valid(), frame.repeated(mask))
         image, mask = (as_tiled(p, self.config.framing, size) for p in (sample.image, sample.mask))
         return View(image, np.ones_like(mask), mask)

@@ -51,7 +51,7 @@ class Objective(nn.Module):
                 (feature_loss(g.features, expected, normal, valid) for g in guesses),
                 torch.zeros((), device=where),
             ),
-            "mask": mask_loss(logits.float(), batch.mask.to(where).float(), valid),
+            "mask": mask_loss(logits.float(), batch.mask.to(where).float()),
         }
         total = losses["noise"] + FEATURE_WEIGHT * losses["features"] + losses["mask"]
         return {"loss": total, **losses}

@@ -58,27 +58,28 @@ def feature_loss(
     return total
 
 
-def focal_loss(logits: Tensor, mask: Tensor, valid: Tensor, focus: float = 4.0) -> Tensor:
+def focal_loss(logits: Tensor, mask: Tensor, focus: float = 4.0) -> Tensor:
     """Return the focal term of the mask loss as a scalar (DiffusionAD, Eq. 10).
 
         1/2 * (1 - p_t)^focus * cross entropy,  p_t the probability given to the truth
 
-    Both classes weigh 1/2. logits, mask, valid: (B, 1, H, W).
+    Both classes weigh 1/2. logits, mask: (B, 1, H, W).
     """
     entropy = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
     missed = 1 - torch.exp(-entropy)
-    return masked_mean(0.5 * missed.pow(focus) * entropy, valid).mean()
+    return (0.5 * missed.pow(focus) * entropy).mean()
 
 
-def mask_loss(logits: Tensor, mask: Tensor, valid: Tensor, weight: float = FOCAL_WEIGHT) -> Tensor:
+def mask_loss(logits: Tensor, mask: Tensor, weight: float = FOCAL_WEIGHT) -> Tensor:
     """Return the segmentation loss (DiffusionAD, Eq. 10).
 
         L_mask = SmoothL1(M, M_hat) + gamma * L_focal(M, M_hat),  gamma = 5
 
-    logits: (B, 1, H, W), M_hat is their sigmoid; mask in {0, 1}; valid: 0 on padding. A scalar.
+    Padding counts, with the mask that its photo's repeated edge has: where nothing is asked of a
+    network it says anything, and through the normalisation of whole pictures that is felt everywhere.
+    logits: (B, 1, H, W), M_hat is their sigmoid; mask in {0, 1}. A scalar.
     """
-    distance = F.smooth_l1_loss(logits.sigmoid(), mask, reduction="none")
-    return masked_mean(distance, valid).mean() + weight * focal_loss(logits, mask, valid)
+    return F.smooth_l1_loss(logits.sigmoid(), mask) + weight * focal_loss(logits, mask)
 
 
 def _normal_mean(losses: Tensor, normal: Tensor) -> Tensor:

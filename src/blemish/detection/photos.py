@@ -33,7 +33,7 @@ class View:
     """One square of a photo.
 
     image: uint8 (S, S, 3). valid: bool (S, S), False on padding. allowed: bool (S, S), where a drawn
-    defect may lie.
+    defect may lie as far as that is valid; of an example, its mask.
     """
 
     image: Square
@@ -196,10 +196,10 @@ def window(whole: View, corner: tuple[int, int], size: int) -> View:
     """Return one tile of a photo; what lies beyond a small photo repeats its edge and is not valid."""
     top, left = corner
     rows, columns = (slice(top, top + size), slice(left, left + size))
-    valid, allowed = np.zeros((size, size), np.bool_), np.zeros((size, size), np.bool_)
     inside = whole.allowed[rows, columns]
-    valid[: inside.shape[0], : inside.shape[1]] = True
-    allowed[: inside.shape[0], : inside.shape[1]] = inside
+    missing = ((0, size - inside.shape[0]), (0, size - inside.shape[1]))
+    valid = np.pad(np.ones(inside.shape, np.bool_), missing)
+    allowed = np.pad(inside, missing, mode="edge")
     return View(cut_tile(whole.image, corner, size), valid, allowed)
 
 

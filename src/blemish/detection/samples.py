@@ -151,5 +151,5 @@ def drawn(
     view: View, how: Recipe, textures: TextureSource, rng: np.random.Generator
 ) -> tuple[View, Mask]:
     """Return the square with a drawn defect, and the defect's mask."""
-    image, mask = synthesise(view.image, view.allowed, how, textures, rng)
+    image, mask = synthesise(view.image, view.allowed & view.valid, how, textures, rng)
     return View(image, view.valid, view.allowed), mask

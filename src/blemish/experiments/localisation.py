@@ -105,7 +105,7 @@ class Objective(PairObjective):
         """
         logits = self.logits(batch.picture())
         mask = batch.mask.to(self.device).float()
-        return {"loss": focal_loss(logits, mask, torch.ones_like(mask), FOCUS)}
+        return {"loss": focal_loss(logits, mask, FOCUS)}
 
 
 class LocaliserTask(PairTask):

@@ -92,9 +92,16 @@ _IMAGENETTE = Need(
     "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2.tgz",
 )
 
+# Weights from the package index. Strides 8 and 16 are the places of layer2 and layer3 in a ResNet. They
+# were trained with TensorFlow: only timm's `tf_` variant pads as it does.
+_LITE = {"backbone": "tf_efficientnet_lite0", "layers": ("blocks.2", "blocks.4")}
+_LITE_ALL = {**_LITE, "layers": ("blocks.1", "blocks.2", "blocks.4")}
+_HALVES = (0.5, 0.5)
+
 PEERS: Mapping[str, Peer] = {
     "cfa": Peer("Cfa", 4, epochs=30, weights=_WIDE),
     "cflow": Peer("Cflow", 16, epochs=50, weights=_WIDE),
+    "cflow-lite": Peer("Cflow", 16, epochs=50, arguments=_LITE_ALL, mean_std=_HALVES),
     "draem": Peer("Draem", 8, epochs=700, pictures=_TEXTURES, pictures_argument="dtd_dir"),
     "draem-sspcab": Peer(
         "Draem",
@@ -115,23 +122,18 @@ PEERS: Mapping[str, Peer] = {
     ),
     "fastflow": Peer("Fastflow", 32, epochs=500, weights=_RESNET18),
     "padim": Peer("Padim", 32, epochs=1, weights=_RESNET18),
+    "padim-lite": Peer(
+        "Padim", 32, epochs=1, arguments={**_LITE_ALL, "n_features": 100}, mean_std=_HALVES
+    ),
     "patchcore": Peer("Patchcore", 32, epochs=1, weights=_WIDE),
-    # Its weights come from the package index. Strides 8 and 16 are the places of layer2 and layer3 in a
-    # ResNet. They were trained with TensorFlow: only timm's `tf_` variant pads as it does.
     "patchcore-lite": Peer(
-        "Patchcore",
-        16,
-        epochs=1,
-        arguments={
-            "backbone": "tf_efficientnet_lite0",
-            "layers": ("blocks.2", "blocks.4"),
-            "coreset_sampling_ratio": 0.01,
-        },
-        mean_std=(0.5, 0.5),
+        "Patchcore", 16, epochs=1, arguments={**_LITE, "coreset_sampling_ratio": 0.01}, mean_std=_HALVES
     ),
     "reverse-distillation": Peer("ReverseDistillation", 32, epochs=200, weights=_WIDE),
     "stfpm": Peer("Stfpm", 32, epochs=100, weights=_RESNET18),
+    "stfpm-lite": Peer("Stfpm", 32, epochs=100, arguments=_LITE_ALL, mean_std=_HALVES),
     "supersimplenet": Peer("Supersimplenet", 32, epochs=300, weights=_WIDE),
+    "supersimplenet-lite": Peer("Supersimplenet", 32, epochs=300, arguments=_LITE, mean_std=_HALVES),
 }
 """By their names on the command line; batch and length are those of anomalib's configurations."""
 

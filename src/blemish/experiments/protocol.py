@@ -160,7 +160,7 @@ FAST = Scale(
     name="fast",
     pairs=100,
     localiser=LocaliserSettings(),
-    classifier=ClassifierSettings(size=128, iterations=300),
+    classifier=ClassifierSettings(size=128, iterations=1000),
     preset="fast",
     detector_seconds=300.0,
     generated=(0, 50, 200),

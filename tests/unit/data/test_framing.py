@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from blemish.data.framing import (
     as_tiled,
@@ -115,6 +116,18 @@ def test_a_mask_with_a_defect_never_becomes_a_mask_without(height, width, size, 
     square, where = letterbox(mask, size)
     assert square.any()
     assert not (square & ~where.valid()).any()
+
+
+@few
+@given(SIDES, SIDES, st.integers(1, 40), st.data())
+def test_a_mask_goes_on_in_the_padding_as_the_photo_does(height, width, size, data):
+    grey = data.draw(arrays(np.uint8, (size, size)))
+    where = frame(height, width, size)
+    inner = np.ix_(*(np.flatnonzero(where.valid().any(axis)) for axis in (1, 0)))
+    photo = np.dstack([grey[inner]] * 3)
+    square, _ = letterbox(photo, size)
+    mask = where.repeated(grey > 127)
+    np.testing.assert_array_equal(mask, square[..., 0] > 127)
 
 
 def test_a_cell_is_a_defect_from_half_its_area_on():

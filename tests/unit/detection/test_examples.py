@@ -59,9 +59,16 @@ def test_a_letterboxed_example_is_the_photo_and_its_mask_in_one_frame(tmp_path, 
     np.testing.assert_array_equal(view.image[..., :2], square[..., :2])
     np.testing.assert_array_equal(view.allowed, mask)
     assert mask.any()
-    assert not mask[~view.valid].any()
     assert (view.image[mask][:, 2] > 100).all()
     assert (view.image[~mask][:, 2] < BRIGHT).all()
+
+
+@pytest.mark.parametrize("framing", ["letterbox", "tiles"])
+def test_a_defect_at_the_edge_goes_on_in_the_padding_that_repeats_it(tmp_path, tiny, framing):
+    record = example(tmp_path, "dent", "1", shape=(40, SIZE), where=(20, 40, 10, 30))
+    view, mask = Examples([(record, 3)], tiny(data={"framing": framing})).view(0, rng())
+    np.testing.assert_array_equal(mask, view.image[..., 2] == BRIGHT)
+    assert mask[~view.valid].any()
 
 
 def test_a_letterboxed_example_is_read_once_while_it_fits_into_memory(tmp_path, tiny, monkeypatch):

@@ -110,7 +110,7 @@ def test_focal_loss_is_that_of_torchvision_with_alpha_one_half():
     logits, mask = 3 * squares(0, 1), (squares(1, 1) > 0).float()
     for focus in (0.0, 2.0, 4.0):
         expected = sigmoid_focal_loss(logits, mask, alpha=0.5, gamma=focus, reduction="mean")
-        found = focal_loss(logits, mask, EVERYWHERE, focus)
+        found = focal_loss(logits, mask, focus)
         assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -118,30 +118,22 @@ def test_focal_loss_is_the_formula_written_out():
     p, y = 0.3, 1.0
     logits = torch.full((1, 1, 1, 1), math.log(p / (1 - p)))
     expected = 0.5 * (1 - p) ** 4 * -math.log(p)
-    found = focal_loss(logits, torch.full((1, 1, 1, 1), y), torch.ones(1, 1, 1, 1))
+    found = focal_loss(logits, torch.full((1, 1, 1, 1), y))
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_mask_loss_of_an_undecided_map_by_hand():
     logits, mask = torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2)
     expected = 0.5 * 0.5**2 + 5 * 0.5 * 0.5**4 * math.log(2)
-    assert float(mask_loss(logits, mask, EVERYWHERE)) == pytest.approx(expected, rel=1e-6)
+    assert float(mask_loss(logits, mask)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_perfect_and_certain_map_costs_nothing_and_a_wrong_one_stays_finite():
     mask = (squares(1, 1) > 0).float()
     certain = (2 * mask - 1) * 200
-    assert float(mask_loss(certain, mask, EVERYWHERE)) == 0
+    assert float(mask_loss(certain, mask)) == 0
     wrong = (-certain).requires_grad_()
-    loss = mask_loss(wrong, mask, EVERYWHERE)
+    loss = mask_loss(wrong, mask)
     loss.backward()
     assert loss.isfinite()
     assert wrong.grad.isfinite().all()
-
-
-def test_padding_does_not_count_in_the_mask_loss():
-    logits, mask = squares(0, 1), (squares(1, 1) > 0).float()
-    other = logits.clone()
-    other[..., 1] = 50
-    before, after = (float(mask_loss(x, mask, left_half())) for x in (logits, other))
-    assert after == pytest.approx(before)

@@ -71,7 +71,7 @@ def test_beyond_a_photo_smaller_than_its_tile_nothing_is_valid(photo):
     expected = np.zeros((64, 64), np.bool_)
     expected[:40, :50] = True
     np.testing.assert_array_equal(view.valid, expected)
-    np.testing.assert_array_equal(view.allowed, expected)
+    np.testing.assert_array_equal(view.allowed & view.valid, expected)
 
 
 def test_defects_may_lie_on_the_product_only_when_there_is_one(tmp_path):
