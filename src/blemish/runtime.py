@@ -53,6 +53,16 @@ def keep_memory() -> None:
             library.mallopt(parameter, value)
 
 
+def peak_memory() -> float | None:
+    """Return the most memory that this process has held, MiB; None where the system does not tell."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # not on Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
 def end_with_parent(parent: int) -> None:
     """Let this process end within a second or two of its parent's death, however that came.
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from blemish.data.images import read_image
 from blemish.deploy.inspection import find_photos
 from blemish.errors import BlemishError
-from blemish.runtime import keep_memory
+from blemish.runtime import keep_memory, peak_memory
 from blemish.verdicts import Detector
 
 _SHOWN = 32
@@ -74,6 +74,7 @@ def measure(
 
     single = _paced(one_by_one, seconds)
     many = _paced(together, seconds)
+    memory = peak_memory()
     p50, p99 = np.percentile(single, [50, 99])
     return {
         "runs_on": detector.runs_on,
@@ -82,7 +83,7 @@ def measure(
         "images_per_second": round(batch * len(many) / sum(many), 2),
         "batch": batch,
         "load_seconds": round(loaded, 2),
-        "memory_mib": _peak_memory(),
+        "memory_mib": None if memory is None else round(memory),
     }
 
 
@@ -104,16 +105,6 @@ def _images(photos: Path | None, size: int) -> list[npt.NDArray[np.uint8]]:
         rng = np.random.default_rng(0)
         return [rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(4)]
     return [read_image(path) for path in find_photos([photos])[:_SHOWN]]
-
-
-def _peak_memory() -> int | None:
-    """Return the most memory that this process held, MiB; None where the system does not tell."""
-    try:
-        import resource
-    except ModuleNotFoundError:  # not on Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024 if sys.platform != "darwin" else 1024**2)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from blemish.experiments.grid import content_digest
 from blemish.experiments.localisation import Maps
 from blemish.metrics.scored import Scored
 from blemish.records import Record
+from blemish.runtime import peak_memory
 from blemish.training import Plan
 from blemish.verdicts import Detector
 
@@ -74,7 +75,11 @@ class DetectorCell:
         write_scores(folder / SCORES, maps)
         return {
             "figures": scored.figures(),
-            "speed": {"photos_per_second": len(self.test) / seconds},
+            "costs": {
+                "train_minutes": detector.facts["training_seconds"] / 60,
+                "photos_per_second": len(self.test) / seconds,
+                "memory_mib": peak_memory(),
+            },
             "per_type": scored.per_type(),
             "false_alarm_rate": alarms,
             "detector": dict(detector.facts),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from blemish.data import Dataset
 from blemish.experiments.few_shot_tables import LOCALISATION
 from blemish.experiments.reported import ReportedTable, reported, table_names
 from blemish.experiments.runs import Redrawn, Runs
-from blemish.experiments.score_maps import scored_maps
+from blemish.experiments.score_maps import costs, scored_maps
 from blemish.experiments.tables import Column, Figure, Row, Table
 
 _AFTER_PRO = [column.key for column in LOCALISATION].index("pro") + 1
@@ -27,11 +26,22 @@ CAPTION = (
     "DiffusionAD's own printed PRO is the rescaled one."
 )
 
-SPEED = Column(
-    "photos_per_second",
-    "photos/s",
-    digits=1,
-    meaning="on the machine that measured, from decoded photos to maps, eight at a time",
+COSTS = (
+    Column("train_minutes", "training, min", "lower", 1),
+    Column(
+        "photos_per_second",
+        "photos/s",
+        digits=1,
+        meaning="on the machine that measured, from decoded photos to maps, eight at a time; of an "
+        "imported detector in its network alone, one at a time",
+    ),
+    Column(
+        "memory_mib",
+        "memory, MiB",
+        "lower",
+        0,
+        "the most that the process has held until then, with the libraries",
+    ),
 )
 
 
@@ -46,7 +56,8 @@ def imported_rows(
     for name, folder in maps.items():
         own = folder if single and (folder / "maps").is_dir() else folder / product
         scored = scored_maps(dataset.test, own, dataset.root)
-        figures = {key: Figure(value) for key, value in scored.figures().items()}
+        values = scored.figures() | costs(own)
+        figures = {key: Figure(value) for key, value in values.items()}
         found[name] = Row(name, figures, "imported")
     return found
 
@@ -62,7 +73,7 @@ def product_table(
         own = [_row(method, found, drawn) for method, found in methods.items()]
         mine = [*own, *imported.get(product, {}).values()]
         printed = _printed([product])
-        tables.append(Table(product, COLUMNS, [*mine, *printed], CAPTION, "method"))
+        tables.append(_table(product, [*mine, *printed], "method"))
         for row in mine:
             rows.setdefault(row.name, []).append(row)
     if len(runs) > 1:
@@ -75,18 +86,19 @@ def product_table(
 def ablation_table(product: str, title: str, runs: Mapping[str, Runs]) -> Table:
     """Return a row for each variant."""
     drawn = Redrawn(runs)
-    rows = []
-    for variant, found in runs.items():
-        row = _row(variant, found, drawn)
-        speed = found.mean(SPEED.key, "speed")
-        rows.append(replace(row, figures={**row.figures, SPEED.key: Figure(speed)}))
-    timed = any(row.figure(SPEED.key).value is not None for row in rows)
-    columns = (*COLUMNS, SPEED) if timed else COLUMNS
-    return Table(f"{product}: {title}", columns, rows, CAPTION, "variant")
+    rows = [_row(variant, found, drawn) for variant, found in runs.items()]
+    return _table(f"{product}: {title}", rows, "variant")
+
+
+def _table(title: str, rows: Sequence[Row], subject: str) -> Table:
+    """Return the table with the costs that are known of any row."""
+    known = [c for c in COSTS if any(row.figure(c.key).value is not None for row in rows)]
+    return Table(title, (*COLUMNS, *known), rows, CAPTION, subject)
 
 
 def _row(name: str, found: Runs, drawn: Redrawn) -> Row:
     figures = {column.key: Figure(found.mean(column.key)) for column in COLUMNS}
+    figures |= {column.key: Figure(found.mean(column.key, "costs")) for column in COSTS}
     for key in ("pixel_ap", "image_auroc"):
         if figures[key].value is not None:
             figures[key] = drawn.figure(name, key, figures[key].value)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -38,10 +37,10 @@ from blemish.errors import (
     ImageError,
 )
 from blemish.experiments.peer_training import Judged, train
-from blemish.experiments.score_maps import SCORES, map_path, refuse_shared_maps
+from blemish.experiments.score_maps import PEER, SCORES, map_path, refuse_shared_maps
 from blemish.hardware import device
 from blemish.records import Record
-from blemish.runtime import configure_logging, file_sha256, logger, write_json
+from blemish.runtime import configure_logging, file_sha256, logger, peak_memory, write_json
 
 
 class Need(NamedTuple):
@@ -221,6 +220,7 @@ def run(options: argparse.Namespace) -> None:
     )
     logger.info("trained for %.1f minutes; scoring", facts["train_minutes"])
     rates = write_maps(detector, dataset.test, options.out, dataset.root)
+    card = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else 0
     weights = options.weights and {"name": options.weights.name, "sha256": file_sha256(options.weights)}
     facts = {
         "model": options.model,
@@ -231,12 +231,12 @@ def run(options: argparse.Namespace) -> None:
         "train_photos": len(dataset.train),
         "test_photos": len(dataset.test),
         "photos_per_second": rates,
-        "peak_memory_mib": _peak_memory(where),
+        "peak_memory_mib": {"process": peak_memory(), "card": card / 2**20},
         "weights": weights,
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
         "threads": torch.get_num_threads(),
     }
-    write_json(options.out / "peer.json", facts)
+    write_json(options.out / PEER, facts)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -281,14 +281,6 @@ def _dataset(data: Path, category: str | None) -> Dataset:
     if not dataset.train:
         raise DatasetError(f"{dataset.root} has no good training photos", hint="put some in train/good")
     return dataset
-
-
-def _peak_memory(where: torch.device) -> dict[str, float]:
-    """Return the most memory that the process and the graphics card have held, MiB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    card = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else 0
-    return {"process": process / 2**20, "card": card / 2**20}
 
 
 def _minutes(text: str) -> float:

@@ -2,6 +2,7 @@
 
     maps/<label>/<stem>.npy   (H, W) at the photo's own resolution, higher = more anomalous
     scores.jsonl              optional: image (relative to the dataset) and score, a line for each photo
+    peer.json                 optional: what it cost, as `blemish.experiments.peers` writes it
 
 Without scores.jsonl, the score of a photo is the maximum of its map.
 """
@@ -20,7 +21,7 @@ from blemish.errors import ArtifactError, DatasetError, ImageError
 from blemish.metrics.scored import Scored
 from blemish.records import Record
 
-SCORES = "scores.jsonl"
+SCORES, PEER = "scores.jsonl", "peer.json"
 
 
 def scored_maps(records: Sequence[Record], folder: Path, root: Path) -> Scored:
@@ -57,6 +58,29 @@ def scored_maps(records: Sequence[Record], folder: Path, root: Path) -> Scored:
         except ImageError as error:
             raise ImageError(f"{path}: {error.args[0]}", hint=error.hint) from error
     return scored
+
+
+def costs(folder: Path) -> dict[str, float | None]:
+    """Return what a detector cost, by the keys of `DetectorCell`'s costs; {} where that is not told.
+
+    Raises:
+        ArtifactError: it is told in another form.
+    """
+    path = folder / PEER
+    if not path.is_file():
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            "train_minutes": facts["train_minutes"],
+            "photos_per_second": facts["photos_per_second"]["network"],
+            "memory_mib": facts["peak_memory_mib"]["process"],
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{path} does not tell what the detector cost: {error!r}",
+            hint="delete it: only the columns of costs are made from it",
+        ) from error
 
 
 def map_path(folder: Path, record: Record) -> Path:

@@ -154,7 +154,10 @@ def test_a_cell_judges_as_evaluate_does_and_leaves_what_its_intervals_are_made_o
     folder = tmp_path / made.name
     detector = Detector.load(folder / "run" / "detector", device="cpu", precision="fp32")
     figures, _ = evaluate(detector, dataset)
-    assert result["speed"]["photos_per_second"] > 0
+    costs = result["costs"]
+    assert costs["train_minutes"] == result["detector"]["training_seconds"] / 60
+    assert costs["photos_per_second"] > 0
+    assert costs["memory_mib"] > 100  # torch alone takes more
     assert result["figures"] == pytest.approx(figures["metrics"])
     assert result["per_type"] == {"scratch": pytest.approx(figures["per_type"]["scratch"])}
     assert result["false_alarm_rate"] == figures["false_alarm_rate"]

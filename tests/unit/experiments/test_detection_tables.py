@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from blemish.data import Dataset, read_dataset, read_image, write_sample
-from blemish.errors import BlemishError
+from blemish.errors import ArtifactError, BlemishError
 from blemish.experiments.detection_tables import ablation_table, imported_rows, product_table
 from blemish.experiments.few_shot_tables import LOCALISATION
 from blemish.experiments.reported import reported
 from blemish.experiments.runs import Redrawn
-from blemish.experiments.score_maps import map_path, scored_maps
+from blemish.experiments.score_maps import PEER, map_path, scored_maps
 from blemish.experiments.tables import Experiment, Figure, Row, markdown
+from blemish.runtime import write_json
 
 KEYS = [column.key for column in LOCALISATION]
 
@@ -54,13 +55,14 @@ def test_a_row_has_means_over_the_seeds_and_intervals_of_two_columns(made_runs):
     assert "| slow | **1.000** | **1.000** [1.000, 1.000] |" in markdown(Experiment("t", "l", [table]))
 
 
-def test_how_quick_a_variant_is_stands_beside_what_it_finds_where_it_was_timed(made_runs):
+def test_what_a_variant_costs_stands_beside_what_it_finds_where_it_was_measured(made_runs):
     runs = made_runs({"fast": [0.04, 0.06], "slow": [0.5]})
-    assert "photos_per_second" not in [c.key for c in ablation_table("bolt", "speed", runs).columns]
+    plain = ablation_table("bolt", "speed", runs)
+    assert not {"train_minutes", "photos_per_second", "memory_mib"} & {c.key for c in plain.columns}
     for result, speed in zip(runs["fast"].results, (30, 50), strict=True):
-        result["speed"] = {"photos_per_second": speed}
+        result["costs"] = {"photos_per_second": speed, "memory_mib": None}
     fast, slow = (table := ablation_table("bolt", "speed", runs)).rows
-    assert table.columns[-1].key == "photos_per_second"
+    assert [c.key for c in table.columns[len(plain.columns) :]] == ["photos_per_second"]
     assert fast.figure("photos_per_second") == Figure(40)
     assert slow.figure("photos_per_second") == Figure(None)
 
@@ -135,6 +137,23 @@ def test_other_detectors_are_scored_from_their_maps_in_a_folder_for_each_product
         expected = scored_maps(folder.test, tmp_path / "patchcore" / "bolt", folder.root).figures()
         assert {key: figure.value for key, figure in row.figures.items()} == expected
         assert (row.name, row.origin) == ("PatchCore", "imported")
+
+
+def test_an_imported_detector_tells_its_costs_in_the_words_of_its_runner(folder, tmp_path, made_runs):
+    write_maps(folder, tmp_path / "flat")
+    told = {
+        "train_minutes": 2.5,
+        "photos_per_second": {"loop": 30, "network": 40},
+        "peak_memory_mib": {"process": 900.5, "card": 0},
+    }
+    card = tmp_path / "flat" / PEER
+    write_json(card, told)
+    found = imported_rows(folder, "bolt", {"PatchCore": tmp_path / "flat"}, single=True)
+    (table,) = product_table({"bolt": made_runs({"DiffusionAD": [0.05]})}, {"bolt": found})
+    assert "| 2.5 | 40.0 | 900 |" in markdown(Experiment("t", "l", [table]))
+    card.write_text('{"train_minutes": 2}', encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"peer\.json"):
+        imported_rows(folder, "bolt", {"PatchCore": tmp_path / "flat"}, single=True)
 
 
 def test_the_maps_of_a_single_product_may_lie_in_the_folder_itself(folder, tmp_path):
