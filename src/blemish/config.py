@@ -70,7 +70,7 @@ class SynthesisConfig(Section):
     textures: Path | None = None
     stroke_share: Share = 0.0
     shading_share: Share = 0.0
-    examples_share: Share = 0.5
+    examples_share: Share = 0.75
     opacity: tuple[Share, Share] = (0.2, 0.8)
 
 

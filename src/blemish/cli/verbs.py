@@ -156,8 +156,9 @@ def _trained(
     dataset: Dataset, examples: Sequence[Record], run: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Return the figures of a detector trained with or without examples, reported in its folder."""
-    share = 0.5 if examples else 0.0
-    dials = {"synthesis": {"examples_share": share}, "training": {"precision": options.precision}}
+    dials: dict[str, dict[str, Any]] = {"training": {"precision": options.precision}}
+    if not examples:  # those of the dataset's own training split neither
+        dials["synthesis"] = {"examples_share": 0.0}
     settings = config.preset("fast", dials)
     plan = planned(settings.training, seconds=options.budget)
     words = (

@@ -213,7 +213,7 @@ def test_defects_are_learned_from_only_where_they_are_given(dataset, tiny, tmp_p
     (goods, config, plan, examples), (same_goods, given_config, _, given) = asked
     assert goods.records == same_goods.records == dataset.train
     assert (examples, given) == ((), shown)
-    assert (config.synthesis.examples_share, given_config.synthesis.examples_share) == (0.0, 0.5)
+    assert (config.synthesis.examples_share, given_config.synthesis.examples_share) == (0.0, 0.75)
     assert (plan.seconds, plan.iterations) == (9.0, None)
 
 
