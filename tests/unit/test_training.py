@@ -199,6 +199,14 @@ def test_the_weights_that_validated_best_are_kept(tmp_path):
     assert (outcome.state.best, outcome.state.best_iteration) == (3.0, 10)
 
 
+@pytest.mark.parametrize(("decay", "chosen"), [(0.0, 5), (0.5, 15), (0.25, 20), (1.0, 5)])
+def test_weights_are_chosen_while_the_learning_rate_falls(tmp_path, decay, chosen):
+    task = Toy(objectives=[4.0, 3.0, 2.0, 1.0])
+    outcome = start(tmp_path, task, decay=decay).fit()
+    assert outcome.state.best_iteration == chosen
+    assert torch.equal(outcome.weights["fit.weight"], task.averaged[chosen // 5 - 1])
+
+
 def test_training_stops_when_validation_makes_no_progress(tmp_path):
     task = Toy(objectives=[1.0, 2.0, 2.0, 1.5, 9.0])
     outcome = start(tmp_path, task, iterations=50, validations=10, patience=2).fit()

@@ -48,7 +48,8 @@ class Plan:
 
     Give `iterations`, or `seconds` of wall clock: the number of iterations is then measured once, kept
     with the run and used by a resumed run too. validations: how many are spread over the run, fewer
-    where they would take more than a quarter of the seconds. budget: the seconds as they were asked
+    where they would take more than a quarter of the seconds; those made while the learning rate falls
+    choose the weights, if the run gets there. budget: the seconds as they were asked
     for, where some were spent before training. decay: share of the run over which the learning rate
     falls linearly to zero. ema: decay of the averaged weights.
     """
@@ -85,6 +86,13 @@ class Plan:
         affordable = int(left * _MOST_VALIDATING / price) if price > 0 else self.validations
         validations = max(1, min(self.validations, affordable))
         return max(1, int((left - price * (validations + 1)) / pace)), validations
+
+    def settling(self, iteration: int, total: int | None) -> bool:
+        """Return whether the learning rate falls; always where it never does.
+
+        Before that, weights that validate well by chance are those of a run that has hardly begun.
+        """
+        return self.decay == 0 or (total is not None and total - iteration < self.decay * total)
 
     def rate(self, iteration: int, total: int) -> float:
         """Return the learning rate's factor in (0, 1]: linear warm-up, constant, linear decay."""

@@ -218,12 +218,14 @@ class Run:
         return self.state.iteration % every == 0 or self.state.iteration == self.state.total
 
     def _validate(self) -> None:
-        """Measure the averaged weights on the held-out samples; keep them if they are the best yet."""
+        """Measure the averaged weights on the held-out samples; keep the best, of the settling ones."""
         with self.averaged():
             figures = self.task.validate()
             if self.accelerator.is_main_process:
                 self.task.sheet(self.folder / "sheets" / f"{self.state.iteration:07d}.png")
-        if figures["objective"] > self.state.best:
+        state, settling = self.state, self.plan.settling
+        first = settling(state.iteration, state.total) > settling(state.best_iteration, state.total)
+        if first or figures["objective"] > state.best:
             self.chosen = {name: value.clone() for name, value in self.ema.items()}
             best = figures["objective"]
             self.state = replace(self.state, best=best, best_iteration=self.state.iteration, stale=0)
