@@ -193,15 +193,15 @@ def _starts(length: int, size: int, stride: int) -> list[int]:
     return [min(i * stride, last) for i in range(math.ceil(last / stride) + 1)]
 
 
-def cut_tile(image: npt.NDArray[np.uint8], window: tuple[int, int], size: int) -> npt.NDArray[np.uint8]:
-    """Return the tile at a (top, left) corner, uint8 (size, size, 3).
+def cut_tile(picture: npt.NDArray[Any], window: tuple[int, int], size: int) -> npt.NDArray[Any]:
+    """Return the tile at a (top, left) corner: uint8 (size, size, 3), or bool (size, size) of a mask.
 
     Where the photo is smaller than the tile, its bottom and right edges are repeated.
     """
     top, left = window
-    tile = image[top : top + size, left : left + size]
-    missing = ((0, size - tile.shape[0]), (0, size - tile.shape[1]), (0, 0))
-    return np.pad(tile, missing, mode="edge")
+    tile = picture[top : top + size, left : left + size]
+    missing = [(0, size - tile.shape[0]), (0, size - tile.shape[1]), (0, 0)]
+    return np.pad(tile, missing[: picture.ndim], mode="edge")
 
 
 def blend_tiles(

@@ -194,13 +194,10 @@ def settled(config: SynthesisConfig, images: Sequence[Square]) -> SynthesisConfi
 
 def window(whole: View, corner: tuple[int, int], size: int) -> View:
     """Return one tile of a photo; what lies beyond a small photo repeats its edge and is not valid."""
-    top, left = corner
-    rows, columns = (slice(top, top + size), slice(left, left + size))
-    inside = whole.allowed[rows, columns]
-    missing = ((0, size - inside.shape[0]), (0, size - inside.shape[1]))
-    valid = np.pad(np.ones(inside.shape, np.bool_), missing)
-    allowed = np.pad(inside, missing, mode="edge")
-    return View(cut_tile(whole.image, corner, size), valid, allowed)
+    valid = np.zeros((size, size), np.bool_)
+    height, width = whole.allowed.shape
+    valid[: height - corner[0], : width - corner[1]] = True
+    return View(cut_tile(whole.image, corner, size), valid, cut_tile(whole.allowed, corner, size))
 
 
 def turned(view: View, allowed: Sequence[Turn], rng: np.random.Generator) -> View:

@@ -58,8 +58,7 @@ class Squares:
                 f"{record.image} has no mask of its defect", hint="draw it, or leave the photo out"
             )
         image, frame = letterbox(sample.image, self.size)
-        valid = frame.valid()
-        return View(image, valid, letterbox(sample.mask, self.size)[0] & valid)
+        return View(image, frame.valid(), letterbox(sample.mask, self.size)[0])
 
 
 class TrainingPairs(Dataset[list[Batch]]):

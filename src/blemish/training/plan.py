@@ -49,9 +49,9 @@ class Plan:
     Give `iterations`, or `seconds` of wall clock: the number of iterations is then measured once, kept
     with the run and used by a resumed run too. validations: how many are spread over the run, fewer
     where they would take more than a quarter of the seconds; those made while the learning rate falls
-    choose the weights, if the run gets there. budget: the seconds as they were asked
-    for, where some were spent before training. decay: share of the run over which the learning rate
-    falls linearly to zero. ema: decay of the averaged weights.
+    choose the weights, if the run gets there. budget: the seconds as they were asked for, where some
+    were spent before training. decay: share of the run over which the learning rate falls linearly to
+    zero. ema: decay of the averaged weights.
     """
 
     iterations: int | None = None
@@ -92,14 +92,16 @@ class Plan:
 
         Before that, weights that validate well by chance are those of a run that has hardly begun.
         """
-        return self.decay == 0 or (total is not None and total - iteration < self.decay * total)
+        return self.decay == 0 or (total is not None and self._fall(iteration, total) < 1)
 
     def rate(self, iteration: int, total: int) -> float:
         """Return the learning rate's factor in (0, 1]: linear warm-up, constant, linear decay."""
         rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
+        return rise * self._fall(iteration, total)
+
+    def _fall(self, iteration: int, total: int) -> float:
         falling = self.decay * total
-        fall = min(1.0, (total - iteration) / falling) if falling else 1.0
-        return rise * fall
+        return min(1.0, (total - iteration) / falling) if falling else 1.0
 
 
 @dataclass(frozen=True, slots=True)
