@@ -167,10 +167,11 @@ class TrainingConfig(Section):
     which are the ones that are validated and kept. detach: the segmentation loss does not reach the
     denoiser (the paper lets it). precision: number format of the networks' arithmetic; `auto` takes
     `bf16` where it is fast. compile: compile the networks first; for long runs. workers: processes that
-    draw the samples. validations: how often a run is validated; less often where that would take more
-    than a quarter of a `--budget`. patience: validations without progress before the run stops; 0 =
-    never. accumulation: micro-batches that a global batch is cut into, to save memory.
-    checkpoint_seconds: the least time between two checkpoints, which is what a killed run can lose.
+    draw the samples. validations: into how many parts they cut a run, fewer where they would take more
+    than a quarter of a `--budget`; before the rate falls, every third is made. patience: validations
+    without progress before the run stops; 0 = never. accumulation: micro-batches that a global batch is
+    cut into, to save memory. checkpoint_seconds: the least time between two checkpoints, which is what a
+    killed run can lose.
     """
 
     seed: int = 0

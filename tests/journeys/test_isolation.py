@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from blemish.cli import main
 from blemish.config import write_yaml
 from blemish.data import read_dataset
-from blemish.detection import train
-from blemish.detection.planning import planned
+from blemish.detection import Length, train
 
 NETWORK = ("socket.__new__", "socket.connect", "socket.getaddrinfo", "urllib.Request")
 
@@ -54,7 +53,7 @@ def test_training_opens_no_test_file_uses_no_network_and_is_not_moved_by_broken_
     assert len(train_photos) == 12
     assert train_photos <= opened
     assert not [p for p in opened if p.is_relative_to(data) and p not in train_photos]
-    plan = planned(settings.training, iterations=10)
+    plan = Length(iterations=10).plan(settings.training, 0)
     train(read_dataset(product), settings, tmp_path / "healthy", plan, device="cpu")
     found, expected = (
         load_file(tmp_path / name / "detector" / "weights.safetensors") for name in ("run", "healthy")

@@ -14,6 +14,7 @@ import pytest
 from torch import nn
 
 from blemish.data import write_sample
+from blemish.detection import Length
 from blemish.experiments import few_shot, variants
 from blemish.experiments.detection import DetectorCell
 from blemish.experiments.downstream import ClassificationCell, LocalisationCell
@@ -63,8 +64,7 @@ def fast_is_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         FAST,
         localiser=replace(FAST.localiser, size=64, width=8, batch=4, iterations=2),
         classifier=replace(FAST.classifier, size=32, batch=4, iterations=2),
-        detector_seconds=None,
-        detector_epochs=1,
+        detector=Length(epochs=1),
         shots=(1,),
         generated=(0, 2),
     )

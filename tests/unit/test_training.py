@@ -199,12 +199,31 @@ def test_the_weights_that_validated_best_are_kept(tmp_path):
     assert (outcome.state.best, outcome.state.best_iteration) == (3.0, 10)
 
 
+def validated(folder: Path) -> list[int]:
+    return [line["iteration"] for line in log(folder) if line["event"] == "validation"]
+
+
 @pytest.mark.parametrize(("decay", "chosen"), [(0.0, 5), (0.5, 15), (0.25, 20), (1.0, 5)])
 def test_weights_are_chosen_while_the_learning_rate_falls(tmp_path, decay, chosen):
     task = Toy(objectives=[4.0, 3.0, 2.0, 1.0])
     outcome = start(tmp_path, task, decay=decay).fit()
     assert outcome.state.best_iteration == chosen
-    assert torch.equal(outcome.weights["fit.weight"], task.averaged[chosen // 5 - 1])
+    kept = task.averaged[validated(tmp_path).index(chosen)]
+    assert torch.equal(outcome.weights["fit.weight"], kept)
+
+
+@pytest.mark.parametrize(
+    ("decay", "iterations"),
+    [
+        (0.0, [5, 10, 15, 20, 25, 30, 35, 40]),
+        (0.25, [15, 30, 35, 40]),
+        (0.5, [15, 25, 30, 35, 40]),
+        (1.0, [5, 10, 15, 20, 25, 30, 35, 40]),
+    ],
+)
+def test_one_validation_in_three_is_made_before_the_learning_rate_falls(tmp_path, decay, iterations):
+    start(tmp_path, Toy(), iterations=40, validations=8, decay=decay).fit()
+    assert validated(tmp_path) == iterations
 
 
 def test_training_stops_when_validation_makes_no_progress(tmp_path):
@@ -280,19 +299,29 @@ def test_a_budget_fixes_the_number_of_iterations_from_pace_and_price(tmp_path, c
 
 
 @pytest.mark.parametrize(
-    ("price", "validations", "iterations"),
-    [(0.5, 10, 70), (5.0, 3, 51), (20.0, 1, 16), (60.0, 1, 1)],
+    ("price", "decay", "validations", "iterations"),
+    [
+        (0.5, 0.0, 10, 70),
+        (5.0, 0.0, 3, 51),
+        (20.0, 0.0, 1, 16),
+        (60.0, 0.0, 1, 1),
+        (5.0, 0.5, 5, 46),
+        (5.0, 0.25, 7, 46),
+        (20.0, 0.5, 1, 16),
+    ],
 )
 def test_validations_take_at_most_a_quarter_of_a_budget(
-    tmp_path, clock, price, validations, iterations
+    tmp_path, clock, price, decay, validations, iterations
 ):
     task = Timed(clock, lambda _: 1.0, validation=price)
-    state = start(tmp_path, task, iterations=None, seconds=100.0, validations=10).fit().state
+    plan = {"iterations": None, "seconds": 100.0, "validations": 10, "decay": decay}
+    state = start(tmp_path, task, **plan).fit().state
     assert state.validations == validations
     assert state.total == state.iteration == 24 + iterations
-    made = [line["iteration"] for line in log(tmp_path) if line["event"] == "validation"]
+    made = validated(tmp_path)
     assert len(set(made) - {24}) <= validations
     assert made[-1] == state.total
+    assert clock.now <= 100 or price == 60
 
 
 def test_the_slow_first_iterations_do_not_count_in_the_pace(tmp_path, clock):

@@ -12,6 +12,7 @@ from typing import Any
 
 from blemish import config
 from blemish.cli.output import emit
+from blemish.detection import Length
 from blemish.errors import ConfigError
 from blemish.experiments.grid import all_devices
 from blemish.experiments.protocol import SCALES, Scale
@@ -79,8 +80,9 @@ def _scale(options: argparse.Namespace) -> Scale:
     if options.pairs is not None and name != "diffusionad":
         fewer = (count for count in scale.generated if count < options.pairs)
         changed = {"pairs": options.pairs, "generated": (*fewer, options.pairs)}
-    if options.budget is not None and name != "anomalydiffusion":
-        changed["detector_seconds"] = options.budget
+    length = Length(options.iterations, seconds=options.budget)
+    if length != Length() and name != "anomalydiffusion":
+        changed["detector"] = length
     scale = scale.changed(changed)
     if options.resnet is None:
         return scale

@@ -215,7 +215,9 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--categories", nargs="+", default=[], help="only these products")
     reproduce.add_argument("--methods", nargs="+", help="sources for localisers, joined by +")
     reproduce.add_argument("--pairs", type=positive, help="generated of each type, of the scale's")
-    reproduce.add_argument("--budget", type=duration, help="a detector's training time")
+    length = reproduce.add_mutually_exclusive_group()
+    length.add_argument("--budget", type=duration, help="a detector's training time, such as 10m")
+    length.add_argument("--iterations", type=positive, help="a detector's, of the scale's")
     reproduce.add_argument(
         "--variant",
         default="parts",

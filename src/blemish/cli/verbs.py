@@ -14,7 +14,7 @@ from blemish.cli.output import emit
 from blemish.data import Dataset, read_dataset, write_png
 from blemish.data import check as check_dataset
 from blemish.deploy.doctor import examine
-from blemish.detection import planned, updates
+from blemish.detection import Length
 from blemish.detection import train as train_detector
 from blemish.errors import DatasetError
 from blemish.experiments import evaluate as evaluate_detector
@@ -160,7 +160,7 @@ def _trained(
     if not examples:  # those of the dataset's own training split neither
         dials["synthesis"] = {"examples_share": 0.0}
     settings = config.preset("fast", dials)
-    plan = planned(settings.training, seconds=options.budget)
+    plan = Length(seconds=options.budget).plan(settings.training, len(dataset.train))
     words = (
         f"with {len(examples)} generated defects and the real ones"
         if examples
@@ -209,10 +209,7 @@ def _settings(options: argparse.Namespace) -> config.InspectorConfig:
 
 def _plan(options: argparse.Namespace, settings: config.InspectorConfig, dataset: Dataset) -> Plan:
     """Return how long to train: by wall clock, by iterations, or by passes over the photos."""
-    training, trackers = settings.training, tuple(options.track)
-    if options.iterations is not None:
-        return planned(training, iterations=options.iterations, trackers=trackers)
-    if options.epochs is not None:
-        iterations = updates(training, options.epochs, len(dataset.train))
-        return planned(training, iterations=iterations, trackers=trackers)
-    return planned(training, seconds=options.budget or DEFAULT_BUDGET, trackers=trackers)
+    length = Length(options.iterations, options.epochs, options.budget)
+    if length == Length():
+        length = Length(seconds=DEFAULT_BUDGET)
+    return length.plan(settings.training, len(dataset.train), trackers=tuple(options.track))

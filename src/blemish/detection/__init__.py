@@ -1,7 +1,7 @@
 """DiffusionAD: good photos in, a calibrated inspector out."""
 
-from blemish.detection.planning import planned, updates
+from blemish.detection.planning import Length
 from blemish.detection.trained import TrainedDetector
 from blemish.detection.trainer import train
 
-__all__ = ["TrainedDetector", "planned", "train", "updates"]
+__all__ = ["Length", "TrainedDetector", "train"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from blemish.config import InspectorConfig
 from blemish.data import Dataset, Frame, letterbox
-from blemish.detection import planned, train, updates
+from blemish.detection import Length, train
 from blemish.experiments.downstream import SCORES, write_scores
 from blemish.experiments.evaluation import predictions
 from blemish.experiments.grid import content_digest
@@ -21,7 +21,6 @@ from blemish.experiments.localisation import Maps
 from blemish.metrics.scored import Scored
 from blemish.records import Record
 from blemish.runtime import peak_memory
-from blemish.training import Plan
 from blemish.verdicts import Detector
 
 SIDE = 256
@@ -34,15 +33,14 @@ _BATCH = 8
 class DetectorCell:
     """A detector trained on the good photos of a dataset, and on examples of defects if any are given.
 
-    test: what it is judged on. seconds or epochs (passes over the good photos): how long it trains.
+    test: what it is judged on.
     """
 
     name: str
     dataset: Dataset
     test: Sequence[Record]
     config: InspectorConfig
-    seconds: float | None = None
-    epochs: int | None = None
+    length: Length
     examples: Sequence[Record] = ()
 
     def identity(self) -> Mapping[str, Any]:
@@ -50,8 +48,7 @@ class DetectorCell:
         return {
             "task": "detection",
             "config": self._settings().model_dump(mode="json"),
-            "seconds": self.seconds,
-            "epochs": self.epochs,
+            "length": asdict(self.length),
             "data": {
                 "goods": content_digest(self.dataset.train),
                 "examples": content_digest(self.examples),
@@ -66,7 +63,7 @@ class DetectorCell:
             goods,
             self._settings(),
             folder / "run",
-            self._plan(),
+            self.length.plan(self.config.training, len(goods.train)),
             device=device,
             resume=(folder / "run" / "split.json").exists(),
             examples=self.examples,
@@ -91,13 +88,6 @@ class DetectorCell:
             return self.config
         synthesis = self.config.synthesis.model_copy(update={"examples_share": 0.0})
         return self.config.model_copy(update={"synthesis": synthesis})
-
-    def _plan(self) -> Plan:
-        training = self.config.training
-        if self.seconds is not None:
-            return planned(training, seconds=self.seconds)
-        iterations = updates(training, self.epochs or 1, len(self.dataset.train))
-        return planned(training, iterations=iterations)
 
 
 class Inspected(NamedTuple):

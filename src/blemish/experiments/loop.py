@@ -109,8 +109,7 @@ def loop_cells(
                 dataset=goods,
                 test=split.test,
                 config=config.model_copy(update={"training": training}),
-                seconds=scale.detector_seconds,
-                epochs=scale.detector_epochs,
+                length=scale.detector,
                 examples=tuple(examples),
             )
 
@@ -134,7 +133,7 @@ def loop_table(
         f"{product}: the loop",
         FIGURES,
         rows,
-        "Detectors of equal training time, judged on good test photos and on defects that neither they "
+        "Detectors trained equally long, judged on good test photos and on defects that neither they "
         "nor any generator have read. So many are generated of each type; examples are those that pass "
         "the gate and the real ones, less what is held out to choose the weights. Intervals over test "
         "photos redrawn, of maps at 256 pixels.",

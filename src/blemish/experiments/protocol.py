@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from blemish.data import Dataset, first_third, hold_out
+from blemish.detection import Length
 from blemish.errors import DatasetError
 from blemish.experiments.classification import ClassifierSettings
 from blemish.experiments.localisation import LocaliserSettings
@@ -119,11 +120,10 @@ class Scale:
     """How large an experiment is.
 
     pairs: generated for each type. classifier_passes: over all generated pairs; None takes the
-    classifier's own iterations. preset: of the detector. detector_seconds: of its training; None takes
-    `detector_epochs`, passes over the good photos. generator: its settings, under those that are asked
-    for; generator_updates: of its network for each type of defect, None leaves their number to whoever
-    asks for a network. shots, generated: for the loop, numbers of real
-    defects and of generated ones of each type.
+    classifier's own iterations. preset: of the detector. detector: how long it trains. generator: its
+    settings, under those that are asked for; generator_updates: of its network for each type of defect,
+    None leaves their number to whoever asks for a network. shots, generated: for the loop, numbers of
+    real defects and of generated ones of each type.
     """
 
     name: str
@@ -131,9 +131,8 @@ class Scale:
     localiser: LocaliserSettings
     classifier: ClassifierSettings
     preset: str
+    detector: Length
     classifier_passes: int | None = None
-    detector_seconds: float | None = None
-    detector_epochs: int | None = None
     generator: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     generator_updates: int | None = None
     shots: tuple[int, ...] = (1, 2, 5, 10)
@@ -162,7 +161,7 @@ FAST = Scale(
     localiser=LocaliserSettings(),
     classifier=ClassifierSettings(size=128, iterations=1000),
     preset="fast",
-    detector_seconds=300.0,
+    detector=Length(iterations=900),
     generated=(0, 50, 200),
 )
 """Two cores: a table of one product in under three hours."""
@@ -176,7 +175,7 @@ PAPER = Scale(
     classifier=ClassifierSettings(decay=0.2),
     classifier_passes=150,
     preset="paper",
-    detector_epochs=3000,
+    detector=Length(epochs=3000),
     generator={
         "learning": {
             "backbone": "CompVis/ldm-text2im-large-256",

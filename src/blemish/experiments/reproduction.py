@@ -128,8 +128,7 @@ def diffusionad(request: Request) -> Experiment:
             dataset=dataset,
             test=dataset.test,
             config=request.settings(seed),
-            seconds=request.scale.detector_seconds,
-            epochs=request.scale.detector_epochs,
+            length=request.scale.detector,
         )
         for name, dataset in products.items()
         for seed in request.seeds
@@ -228,8 +227,7 @@ def _detection_variants(request: Request, name: str, dataset: Dataset) -> list[D
             dataset=dataset,
             test=dataset.test,
             config=request.settings(seed, overrides),
-            seconds=request.scale.detector_seconds,
-            epochs=request.scale.detector_epochs,
+            length=request.scale.detector,
         )
         for variant, overrides in variants.DETECTION[request.variant].items()
         for seed in request.seeds

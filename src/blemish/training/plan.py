@@ -16,6 +16,9 @@ from blemish.errors import BlemishError
 _MOST_VALIDATING = 1 / 4
 """No larger share of a budget goes to validations, as long as one is left."""
 
+_EARLY = 3
+"""One in so many validations is made before the learning rate falls: they choose nothing."""
+
 
 class Interrupted(BlemishError):
     """The run was asked to stop and has saved its state."""
@@ -47,11 +50,11 @@ class Plan:
     """How long to train and how to step.
 
     Give `iterations`, or `seconds` of wall clock: the number of iterations is then measured once, kept
-    with the run and used by a resumed run too. validations: how many are spread over the run, fewer
+    with the run and used by a resumed run too. validations: into how many parts they cut the run, fewer
     where they would take more than a quarter of the seconds; those made while the learning rate falls
-    choose the weights, if the run gets there. budget: the seconds as they were asked for, where some
-    were spent before training. decay: share of the run over which the learning rate falls linearly to
-    zero. ema: decay of the averaged weights.
+    choose the weights, if the run gets there, and of those before it every third is made. budget: the
+    seconds as they were asked for, where some were spent before training. decay: share of the run over
+    which the learning rate falls linearly to zero. ema: decay of the averaged weights.
     """
 
     iterations: int | None = None
@@ -83,9 +86,18 @@ class Plan:
 
         Room for one validation is kept free.
         """
-        affordable = int(left * _MOST_VALIDATING / price) if price > 0 else self.validations
+        share = self.decay + (1 - self.decay) / _EARLY if self.decay else 1.0
+        affordable = int(left * _MOST_VALIDATING / (price * share)) if price > 0 else self.validations
         validations = max(1, min(self.validations, affordable))
-        return max(1, int((left - price * (validations + 1)) / pace)), validations
+        made = math.ceil(validations * share)
+        return max(1, int((left - price * (made + 1)) / pace)), validations
+
+    def validates(self, iteration: int, total: int, validations: int) -> bool:
+        """Return whether a run of `total` iterations is validated after this one."""
+        every = math.ceil(total / validations)
+        if not self.settling(iteration, total):
+            every *= _EARLY
+        return iteration % every == 0 or iteration == total
 
     def settling(self, iteration: int, total: int | None) -> bool:
         """Return whether the learning rate falls; always where it never does.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import shutil
 import signal
 import time
@@ -210,12 +209,10 @@ class Run:
         logger.info("%d iterations fit the budget (%.2f s each)", total, pace)
 
     def _validation_due(self) -> bool:
-        if self.state.total is None:
+        state, validations = self.state, self.state.validations or self.plan.validations
+        if state.total is None or state.iteration == self._validated:
             return False
-        if self.state.iteration == self._validated:
-            return False
-        every = math.ceil(self.state.total / (self.state.validations or self.plan.validations))
-        return self.state.iteration % every == 0 or self.state.iteration == self.state.total
+        return self.plan.validates(state.iteration, state.total, validations)
 
     def _validate(self) -> None:
         """Measure the averaged weights on the held-out samples; keep the best, of the settling ones."""

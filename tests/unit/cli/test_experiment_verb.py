@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from blemish.cli import experiments
+from blemish.detection import Length
 from blemish.experiments.protocol import FAST, PAPER
 from blemish.experiments.request import Request
 from blemish.experiments.tables import Column, Experiment, Figure, Row, Table
@@ -53,7 +54,7 @@ def test_every_option_reaches_the_request(blemish, asked):
         data=Path("d"),
         out=Path("o"),
         scale=replace(
-            PAPER.changed({"pairs": 20, "generated": (0, 20), "detector_seconds": 120.0}),
+            PAPER.changed({"pairs": 20, "generated": (0, 20), "detector": Length(seconds=120.0)}),
             classifier=replace(PAPER.classifier, weights="r.pth"),
         ),
         seeds=(0, 1, 5),
@@ -69,7 +70,7 @@ def test_every_option_reaches_the_request(blemish, asked):
         devices=("cpu",),
         command=request.command,
     )
-    assert request.scale.name == "paper with pairs 20, generated (0, 20), detector_seconds 120"
+    assert request.scale.name == "paper with pairs 20, generated (0, 20), detector 120 seconds"
 
 
 @pytest.mark.parametrize(
@@ -96,14 +97,27 @@ def test_what_others_made_goes_to_the_experiment_that_reads_it_and_to_no_other(
     ("experiment", "changed"),
     [
         ("anomalydiffusion", {"pairs": 60, "generated": (0, 50, 60)}),
-        ("diffusionad", {"detector_seconds": 60.0}),
-        ("loop", {"pairs": 60, "generated": (0, 50, 60), "detector_seconds": 60.0}),
+        ("diffusionad", {"detector": Length(seconds=60.0)}),
+        ("loop", {"pairs": 60, "generated": (0, 50, 60), "detector": Length(seconds=60.0)}),
     ],
 )
 def test_a_scale_is_changed_where_the_experiment_uses_it(blemish, asked, experiment, changed):
     words = ["reproduce", experiment, "--data", "d", "--out", "o", "--pairs", 60, "--budget", "1m"]
     assert blemish(*words).code == 0
     assert asked[0][1].scale == FAST.changed(changed)
+
+
+@pytest.mark.parametrize(
+    ("words", "length"),
+    [
+        ("", Length(iterations=900)),
+        ("--iterations 30", Length(iterations=30)),
+        ("--budget 30s", Length(seconds=30.0)),
+    ],
+)
+def test_a_detector_of_an_experiment_trains_as_long_as_is_asked(blemish, asked, words, length):
+    assert blemish("reproduce", "loop", "--data", "d", "--out", "o", *words.split()).code == 0
+    assert asked[0][1].scale.detector == length
 
 
 def test_without_a_device_every_graphics_card_is_taken(blemish, asked, monkeypatch):

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from blemish.data import Dataset, letterbox, read_dataset, read_sample, write_sample
 from blemish.data.framing import frame
+from blemish.detection import Length
 from blemish.experiments import detection, evaluate
 from blemish.experiments.detection import SIDE, DetectorCell, _shrunk, inspected
 from blemish.experiments.downstream import SCORES, read_scores
@@ -140,7 +141,7 @@ def test_without_good_photos_there_is_no_rate_of_alarms(seen):
 
 
 def cell(dataset: Dataset, tiny, **changes: object) -> DetectorCell:
-    given = DetectorCell("nut/detection/ours/seed0", dataset, dataset.test, tiny(), epochs=1)
+    given = DetectorCell("nut/detection/ours/seed0", dataset, dataset.test, tiny(), Length(epochs=1))
     return replace(given, **changes)
 
 
@@ -206,7 +207,7 @@ def test_defects_are_learned_from_only_where_they_are_given(dataset, tiny, tmp_p
     monkeypatch.setattr(detection, "train", train)
     shown = tuple(replace(record, split="train") for record in dataset.defects[:2])
     with_defects = replace(dataset, records=(*dataset.train, *shown, *dataset.defects[2:]))
-    bare = cell(with_defects, tiny, epochs=None, seconds=9.0)
+    bare = cell(with_defects, tiny, length=Length(seconds=9.0))
     for made in (bare, replace(bare, examples=shown)):
         with pytest.raises(StopError):
             made(tmp_path, "cpu")
@@ -217,18 +218,13 @@ def test_defects_are_learned_from_only_where_they_are_given(dataset, tiny, tmp_p
     assert (plan.seconds, plan.iterations) == (9.0, None)
 
 
-@pytest.mark.parametrize(("epochs", "iterations"), [(1, 3), (2, 6), (None, 3)])
-def test_epochs_are_passes_over_the_good_photos(product, tiny, epochs, iterations):
-    assert cell(read_dataset(product), tiny, epochs=epochs)._plan().iterations == iterations
-
-
 def test_an_identity_tells_settings_length_and_photos_apart(product, tiny):
     dataset = read_dataset(product)
     first = cell(dataset, tiny)
     defect = replace(dataset.test[-1], split="train")
     others = [
-        cell(dataset, tiny, epochs=2),
-        cell(dataset, tiny, epochs=None, seconds=10.0),
+        cell(dataset, tiny, length=Length(epochs=2)),
+        cell(dataset, tiny, length=Length(seconds=10.0)),
         cell(dataset, tiny, config=tiny(training={"seed": 1})),
         cell(dataset, tiny, test=dataset.test[1:]),
         cell(replace(dataset, records=dataset.train[1:]), tiny, test=dataset.test),

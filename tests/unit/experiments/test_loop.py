@@ -8,6 +8,7 @@ import pytest
 
 from blemish.config import preset
 from blemish.data import Dataset
+from blemish.detection import Length
 from blemish.experiments import loop
 from blemish.experiments.loop import (
     Point,
@@ -21,7 +22,7 @@ from blemish.experiments.protocol import FAST, FewShot
 from blemish.experiments.runs import Redrawn
 from blemish.records import Record
 
-SCALE = replace(FAST, shots=(1, 2, 5), generated=(0, 2, 6), detector_seconds=None, detector_epochs=3)
+SCALE = replace(FAST, shots=(1, 2, 5), generated=(0, 2, 6), detector=Length(epochs=3))
 
 
 def records(label: str, count: int, split: str = "train") -> list[Record]:
@@ -102,7 +103,7 @@ def test_each_detector_learns_from_what_its_point_says_and_no_generator_from_mor
         assert first.examples == second.examples
         assert (first.config.training.seed, second.config.training.seed) == (0, 7)
         assert first.config.training.model_copy(update={"seed": 7}) == second.config.training
-        assert (first.seconds, first.epochs) == (None, 3)
+        assert first.length == Length(epochs=3)
     assert {cell.test for cell in cells} == {split.test}
     assert {cell.dataset.train for cell in cells} == {split.goods}
     assert not any(cell.dataset.train_defects for cell in cells)

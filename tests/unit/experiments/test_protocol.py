@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blemish.data import Dataset
+from blemish.detection import Length
 from blemish.errors import DatasetError
 from blemish.experiments.protocol import FAST, PAPER, SCALES, FewShot, divided
 from blemish.records import Record
@@ -171,9 +172,9 @@ def test_the_seed_decides_who_is_held_out_and_the_order_does_not(tmp_path):
 
 
 def test_a_changed_scale_says_what_changed_and_an_unchanged_one_is_itself():
-    changed = FAST.changed({"pairs": 20, "detector_seconds": 90.0})
-    assert changed.name == "fast with pairs 20, detector_seconds 90"
-    assert (changed.pairs, changed.detector_seconds) == (20, 90.0)
+    changed = FAST.changed({"pairs": 20, "detector": Length(seconds=90.0)})
+    assert changed.name == "fast with pairs 20, detector 90 seconds"
+    assert (changed.pairs, changed.detector) == (20, Length(seconds=90.0))
     assert (changed.localiser, changed.shots) == (FAST.localiser, FAST.shots)
     assert FAST.changed({}) is FAST
 
@@ -182,7 +183,7 @@ def test_the_papers_scale_has_the_papers_numbers():
     # 500 pairs a pass, batch 8, 200 passes (AnomalyDiffusion's code); 3000 epochs (DiffusionAD, 4.3)
     assert PAPER.localiser.iterations * PAPER.localiser.batch == 500 * 200
     assert (PAPER.localiser.network, PAPER.localiser.width, PAPER.localiser.size) == ("unet", 64, 256)
-    assert (PAPER.pairs, PAPER.detector_epochs, PAPER.preset) == (1000, 3000, "paper")
+    assert (PAPER.pairs, PAPER.detector, PAPER.preset) == (1000, Length(epochs=3000), "paper")
     assert list(SCALES) == ["fast", "paper"]
 
 
