@@ -170,8 +170,8 @@ class TrainingConfig(Section):
     draw the samples. validations: into how many parts they cut a run, fewer where they would take more
     than a quarter of a `--budget`; before the rate falls, every third is made. patience: validations
     without progress before the run stops; 0 = never. accumulation: micro-batches that a global batch is
-    cut into, to save memory. checkpoint_seconds: the least time between two checkpoints, which is what a
-    killed run can lose.
+    cut into, to save memory. checkpoint_seconds: the least time between two checkpoints: what a killed
+    run can lose.
     """
 
     seed: int = 0
