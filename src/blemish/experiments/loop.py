@@ -127,7 +127,7 @@ def loop_table(
         figures["pixel_ap"] = drawn.figure(point.name, "pixel_ap", value)
         alarms = [result["false_alarm_rate"] for result in found.results]
         figures["false_alarm_rate"] = Figure(sum(alarms) / len(alarms))
-        examples = found.results[0]["detector"]["examples"]
+        examples = found.spread("examples", "detector")
         rows.append(Row(f"{point.words(most)} ({examples} examples)", figures))
     return Table(
         f"{product}: the loop",
@@ -193,8 +193,9 @@ def recommendation(points: Sequence[Point], runs: Mapping[str, Runs], drawn: Red
     enough = next(c for c in counts if values[c] >= max(values.values()) - WORTH)
     if not enough:
         words.append(
-            f"No number of generated defects adds as much as {WORTH} of pixel AP here: photograph more "
-            "real ones."
+            f"No number of generated defects adds as much as {WORTH} of pixel AP here after "
+            f"{runs[both.name].spread('iterations', 'detector')} iterations: photograph more real ones, "
+            "or train longer, since what is generated takes longer to learn from."
         )
     elif enough < many:
         words.append(

@@ -31,6 +31,12 @@ class Runs:
         values = [result.get(section, {}).get(key) for result in self.results]
         return None if None in values else float(np.mean(values))
 
+    def spread(self, key: str, section: str) -> str:
+        """Return a count over the seeds in words, such as 9, or 7 to 9 where they differ."""
+        counts = [result[section][key] for result in self.results]
+        low, high = min(counts), max(counts)
+        return f"{low}" if low == high else f"{low} to {high}"
+
     def over_types(self, label: str, key: str) -> float | None:
         """Return the mean over the seeds of a type's figure."""
         values = [result["per_type"][label][key] for result in self.results]

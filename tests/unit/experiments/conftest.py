@@ -49,7 +49,7 @@ def made_runs(tmp_path: Path) -> Callable[[Mapping[str, Sequence[Skill]]], dict[
                         "figures": maps.figures(),
                         "per_type": {t: maps.figures([t]) for t in ("bar", "spot")},
                         "false_alarm_rate": 0.25 * seed,
-                        "detector": {"examples": 7},
+                        "detector": {"examples": 7 + seed, "iterations": 90},
                     }
                 )
                 folders.append(folder)
