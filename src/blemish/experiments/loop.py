@@ -194,8 +194,8 @@ def recommendation(points: Sequence[Point], runs: Mapping[str, Runs], drawn: Red
     if not enough:
         words.append(
             f"No number of generated defects adds as much as {WORTH} of pixel AP here after "
-            f"{runs[both.name].spread('iterations', 'detector')} iterations: photograph more real ones, "
-            "or train longer, since what is generated takes longer to learn from."
+            f"{runs[both.name].spread('iterations', 'detector')} iterations: photograph more real "
+            "ones, or train longer, since what is generated takes longer to learn from."
         )
     elif enough < many:
         words.append(
