@@ -305,8 +305,8 @@ def test_a_budget_fixes_the_number_of_iterations_from_pace_and_price(tmp_path, c
         (5.0, 0.0, 3, 51),
         (20.0, 0.0, 1, 16),
         (60.0, 0.0, 1, 1),
-        (5.0, 0.5, 5, 46),
-        (5.0, 0.25, 7, 46),
+        (5.0, 0.5, 5, 51),
+        (5.0, 0.25, 7, 51),
         (20.0, 0.5, 1, 16),
     ],
 )
@@ -328,6 +328,17 @@ def test_the_slow_first_iterations_do_not_count_in_the_pace(tmp_path, clock):
     task = Timed(clock, lambda iteration: 9.0 if iteration < 8 else 1.0, validation=0.0)
     outcome = start(tmp_path, task, iterations=None, seconds=200.0).fit()
     assert outcome.state.total == 24 + (200 - 8 * 9 - 16)
+
+
+@pytest.mark.parametrize(("later", "iterations"), [(0.5, 176), (1.0, 100), (2.0, 62)])
+def test_a_run_that_finds_another_pace_still_ends_with_its_budget(tmp_path, clock, later, iterations):
+    # Planned for 100 iterations at 1 s. The rate is to fall after 51, of which 27 took another time.
+    task = Timed(clock, lambda iteration: 1.0 if iteration < 24 else later, validation=0.0)
+    plan = {"iterations": None, "seconds": 100.0, "validations": 2, "decay": 0.5}
+    state = start(tmp_path, task, **plan).fit().state
+    assert state.stopped == "plan finished"
+    assert state.iteration == state.total == iterations == 24 + 76 / later
+    assert clock.now == 100
 
 
 def test_a_run_that_gets_slower_stops_when_its_budget_is_spent(tmp_path, clock):

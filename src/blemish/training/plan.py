@@ -49,12 +49,13 @@ class Task(Protocol):
 class Plan:
     """How long to train and how to step.
 
-    Give `iterations`, or `seconds` of wall clock: the number of iterations is then measured once, kept
-    with the run and used by a resumed run too. validations: into how many parts they cut the run, fewer
-    where they would take more than a quarter of the seconds; those made while the learning rate falls
-    choose the weights, if the run gets there, and of those before it every third is made. budget: the
-    seconds as they were asked for, where some were spent before training. decay: share of the run over
-    which the learning rate falls linearly to zero. ema: decay of the averaged weights.
+    Give `iterations`, or `seconds` of wall clock: the number of iterations is then measured, and once
+    more when the learning rate would begin to fall, kept with the run and used by a resumed run too.
+    validations: into how many parts they cut the run, fewer where they would take more than a quarter
+    of the seconds; those made while the learning rate falls choose the weights, if the run gets there,
+    and of those before it every third is made. budget: the seconds as they were asked for, where some
+    were spent before training. decay: share of the run over which the learning rate falls linearly to
+    zero. ema: decay of the averaged weights.
     """
 
     iterations: int | None = None
@@ -82,15 +83,20 @@ class Plan:
         return self.budget or self.seconds
 
     def fitting(self, left: float, pace: float, price: float) -> tuple[int, int]:
-        """Return how many more iterations of `pace` seconds, and validations of `price`, fit `left`.
-
-        Room for one validation is kept free.
-        """
+        """Return how many more iterations of `pace` seconds, and validations of `price`, fit `left`."""
         share = self.decay + (1 - self.decay) / _EARLY if self.decay else 1.0
         affordable = int(left * _MOST_VALIDATING / (price * share)) if price > 0 else self.validations
         validations = max(1, min(self.validations, affordable))
-        made = math.ceil(validations * share)
-        return max(1, int((left - price * (made + 1)) / pace)), validations
+        return _iterations(left, pace, price, math.ceil(validations * share)), validations
+
+    def fitting_fall(self, left: float, pace: float, price: float, validations: int) -> int:
+        """Return how many iterations fit from where the rate is to fall; validations: of the run."""
+        return _iterations(left, pace, price, math.ceil(validations * self.decay))
+
+    def fits_again(self, state: State) -> bool:
+        """Return whether it is time to measure a second time how many iterations fit."""
+        falls = state.total is not None and 0 < state.total - state.iteration < self.decay * state.total
+        return falls and not state.fitted
 
     def validates(self, iteration: int, total: int, validations: int) -> bool:
         """Return whether a run of `total` iterations is validated after this one."""
@@ -118,7 +124,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a run is: everything but the tensors. validations: how many fit a budget of seconds."""
+    """Where a run is: everything but the tensors.
+
+    validations: how many fit a budget of seconds. fitted: whether `total` was measured a second time.
+    """
 
     iteration: int = 0
     total: int | None = None
@@ -128,6 +137,7 @@ class State:
     stale: int = 0
     budget: float | None = None
     validations: int | None = None
+    fitted: bool = False
     stopped: str | None = None
 
 
@@ -137,3 +147,8 @@ class Outcome:
 
     weights: dict[str, Tensor]
     state: State
+
+
+def _iterations(left: float, pace: float, price: float, validations: int) -> int:
+    """Return how many iterations fit beside validations, with room for one more; at least one."""
+    return max(1, int((left - price * (validations + 1)) / pace))

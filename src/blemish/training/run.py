@@ -24,10 +24,10 @@ from blemish import hardware
 from blemish.errors import ArtifactError, BlemishError, DependencyError
 from blemish.runtime import atomic_write, logger
 from blemish.training.checkpoint import CHECKPOINT, finite, read_checkpoint, write_checkpoint
+from blemish.training.pace import Pace
 from blemish.training.plan import Interrupted, Outcome, Plan, State, Task
 
 LOG = "log.jsonl"
-_MEASURE_FROM, _MEASURE_TO = 8, 24  # iterations of this process: the first are slower
 _TRACKERS = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
 
 
@@ -62,6 +62,7 @@ class Run:
         self.ema = {name: value.detach().clone() for name, value in self._learned().items()}
         self.chosen = {name: value.clone() for name, value in self.ema.items()}
         self.state = State()
+        self.pace = Pace()
         self._stop_requested = False
         self._validated = 0
 
@@ -136,7 +137,6 @@ class Run:
         self.state = replace(self.state, total=total, budget=plan.planned_seconds)
         batches = iter(self.task.batches(self.state.iteration, rank, self.accelerator.num_processes))
         begun, before, saved = time.monotonic(), self.state.elapsed, time.monotonic()
-        marks: list[float] = []
         bar = tqdm(total=self.state.total, initial=self.state.iteration, unit="it", disable=None)
         with contextlib.closing(bar):
             while self.state.total is None or self.state.iteration < self.state.total:
@@ -144,10 +144,10 @@ class Run:
                 elapsed = before + time.monotonic() - begun
                 iteration = self.state.iteration + 1
                 self.state = replace(self.state, iteration=iteration, elapsed=elapsed)
-                marks.append(elapsed)
+                self.pace.iterated(elapsed)
                 bar.update()
-                if self.state.total is None:
-                    self._measure(marks)
+                if plan.seconds is not None and self.pace.known:
+                    self._fit_budget(plan.seconds - elapsed)
                     bar.total = self.state.total
                 if iteration % 10 == 0 or iteration == self.state.total:
                     figures = {name: float(value) for name, value in losses.items()}
@@ -193,20 +193,22 @@ class Run:
             torch._foreach_lerp_([self.ema[name] for name in live], list(live.values()), 1 - decay)
         return totals
 
-    def _measure(self, marks: Sequence[float]) -> None:
-        """Fix the number of iterations once the pace and the price of a validation are known."""
-        if len(marks) < _MEASURE_TO:
+    def _fit_budget(self, left: float) -> None:
+        """Set the number of iterations that fit a budget, and once more where the rate is to fall."""
+        plan, state, pace = self.plan, self.state, self.pace
+        if state.total is None:
+            seconds = pace.lap()
+            self._validate()
+            fitting = list(plan.fitting(left - pace.price, seconds, pace.price))
+        elif plan.fits_again(state):
+            seconds, made = pace.lap(), state.validations or plan.validations
+            fitting = [plan.fitting_fall(left, seconds, pace.price, made), made]
+        else:
             return
-        assert self.plan.seconds is not None  # noqa: S101 - checked in __init__
-        pace = (marks[-1] - marks[_MEASURE_FROM - 1]) / (_MEASURE_TO - _MEASURE_FROM)
-        start = time.monotonic()
-        self._validate()
-        price = time.monotonic() - start
-        fitting = list(self.plan.fitting(self.plan.seconds - marks[-1] - price, pace, price))
         broadcast_object_list(fitting)
-        total = self.state.iteration + fitting[0]
-        self.state = replace(self.state, total=total, validations=fitting[1])
-        logger.info("%d iterations fit the budget (%.2f s each)", total, pace)
+        total, again = self.state.iteration + fitting[0], state.total is not None
+        self.state = replace(self.state, total=total, validations=fitting[1], fitted=again)
+        logger.info("%d iterations fit the budget (%.2f s each)", total, seconds)
 
     def _validation_due(self) -> bool:
         state, validations = self.state, self.state.validations or self.plan.validations
@@ -216,10 +218,12 @@ class Run:
 
     def _validate(self) -> None:
         """Measure the averaged weights on the held-out samples; keep the best, of the settling ones."""
+        begun = time.monotonic()
         with self.averaged():
             figures = self.task.validate()
             if self.accelerator.is_main_process:
                 self.task.sheet(self.folder / "sheets" / f"{self.state.iteration:07d}.png")
+        self.pace.validated(time.monotonic() - begun)
         state, settling = self.state, self.plan.settling
         first = settling(state.iteration, state.total) > settling(state.best_iteration, state.total)
         if first or figures["objective"] > state.best:
