@@ -95,8 +95,9 @@ class Plan:
 
     def fits_again(self, state: State) -> bool:
         """Return whether it is time to measure a second time how many iterations fit."""
-        falls = state.total is not None and 0 < state.total - state.iteration < self.decay * state.total
-        return falls and not state.fitted
+        if state.total is None or state.fitted:
+            return False
+        return 0 < self._fall(state.iteration, state.total) < 1
 
     def validates(self, iteration: int, total: int, validations: int) -> bool:
         """Return whether a run of `total` iterations is validated after this one."""
