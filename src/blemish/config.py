@@ -61,8 +61,9 @@ class SynthesisConfig(Section):
     monochrome: draw grey defects only; `auto` does so where all photos are grey, since colour would
     give the drawn defects away. textures: a folder of pictures such as DTD; None takes the procedural
     bank. stroke_share: share of masks drawn as cracks and scratches. shading_share: share of
-    appearances that are a local change of the photo itself. examples_share: share of the defects shown
-    that are examples, real or generated, where there are any. opacity: range of beta in Eq. 12.
+    appearances that are a local change of the photo itself. missing_share: share of the defects of an
+    object where a piece of it is gone and its background shows. examples_share: share of the defects
+    shown that are examples, real or generated, where there are any. opacity: range of beta in Eq. 12.
     """
 
     kind: Literal["auto", "object", "texture"] = "auto"
@@ -70,6 +71,7 @@ class SynthesisConfig(Section):
     textures: Path | None = None
     stroke_share: Share = 0.0
     shading_share: Share = 0.0
+    missing_share: Share = 0.0
     examples_share: Share = 0.75
     opacity: tuple[Share, Share] = (0.2, 0.8)
 

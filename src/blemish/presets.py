@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_SYNTHESIS = {"monochrome": "auto", "stroke_share": 0.3, "shading_share": 0.3, "missing_share": 0.3}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"preset": "paper"},
     "base": {
@@ -12,7 +14,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "diffusion": {"prediction": "clean"},
         "denoiser": {"width": 64, "patch": 2, "multipliers": [1, 2, 2, 4, 4]},
         "segmenter": {"kind": "features", "width": 64},
-        "synthesis": {"monochrome": "auto", "stroke_share": 0.3, "shading_share": 0.3},
+        "synthesis": _SYNTHESIS,
         "training": {"denoiser_lr": 3e-4, "segmenter_lr": 3e-4, "warmup": 200, "decay": 0.5},
     },
     "fast": {
@@ -29,7 +31,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "resampling_blocks": False,
         },
         "segmenter": {"kind": "features", "width": 32},
-        "synthesis": {"monochrome": "auto", "stroke_share": 0.3, "shading_share": 0.3},
+        "synthesis": _SYNTHESIS,
         "training": {
             "normals": 4,
             "defects": 4,

@@ -65,6 +65,7 @@ def recipe(config: InspectorConfig) -> Recipe:
         monochrome=bool(synthesis.monochrome),
         stroke_share=synthesis.stroke_share,
         shading_share=synthesis.shading_share,
+        missing_share=synthesis.missing_share,
         opacity=synthesis.opacity,
     )
 

@@ -12,6 +12,7 @@ from PIL import ImageFilter
 from blemish.errors import ConfigError
 from blemish.synthesis.arrays import Field, Image, Mask, check_image, check_same_size
 from blemish.synthesis.foreground import ProductKind, random_region
+from blemish.synthesis.missing import behind, softened
 from blemish.synthesis.overlay import overlay, self_shuffle
 from blemish.synthesis.perlin import perlin_mask, random_frequency
 from blemish.synthesis.photometric import augment, grey
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from blemish.synthesis.textures import TextureSource
 
 REDRAWS = 50
+MISSING_OPACITY = (0.0, 0.4)
+"""Range of beta in Eq. 12 where a piece is missing: nearly nothing of it is left."""
+
 FEATHER = 3.0
 """Pixels over which a change of shade fades out at 256 px."""
 
@@ -36,6 +40,8 @@ class Recipe:
     stroke_share: share of masks that are cracks, scratches and pits, not Perlin blobs (ours).
     shading_share: share of appearances that are the photo itself, locally darker, brighter, of
     other contrast, blurred or smeared, with soft edges (ours); texture_share divides the rest.
+    missing_share: share of the defects of an object where a piece of it is gone and the photo's own
+    background shows (ours); the other shares divide the rest.
     monochrome: appearances lose their colour (ours): photos from a grey camera never show any, and
     an inspector that learns "colour is a defect" on them learns nothing.
     opacity: range of beta in Eq. 12, the share of the photo that shines through.
@@ -49,6 +55,7 @@ class Recipe:
     texture_share: float | None = None
     stroke_share: float = 0.0
     shading_share: float = 0.0
+    missing_share: float = 0.0
     opacity: tuple[float, float] = (0.2, 0.8)
     max_area: float = 1.0
     monochrome: bool = False
@@ -59,7 +66,7 @@ class Recipe:
                 f"expected kind object or texture, got {self.kind!r}",
                 hint="product_kind(photos) tells which one fits",
             )
-        for name in ("texture_share", "stroke_share", "shading_share", "max_area"):
+        for name in ("texture_share", "stroke_share", "shading_share", "missing_share", "max_area"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise ConfigError(f"expected {name} between 0 and 1, got {share}", hint="it is a share")
@@ -104,6 +111,11 @@ def synthesise(
         return image.copy(), np.zeros(image.shape[:2], np.bool_)
     height, width = foreground.shape
     mask = draw_mask(foreground, recipe, rng)
+    if recipe.kind == "object" and recipe.missing_share and rng.random() < recipe.missing_share:
+        ground, gone = behind(image, foreground, mask, rng)
+        if gone.any():
+            haze = rng.uniform(*MISSING_OPACITY)
+            return overlay(image, ground, softened(gone, rng), haze), gone
     opacity = rng.uniform(*recipe.opacity)
     if rng.random() < recipe.shading_share:
         return overlay(image, shade(image, mask, rng), _feathered(mask), opacity), mask

@@ -11,6 +11,7 @@ RECIPES = [
     Recipe(),
     Recipe(kind="texture"),
     Recipe(stroke_share=1),
+    Recipe(stroke_share=0.5, missing_share=0.7),
     Recipe(kind="texture", stroke_share=0.5, shading_share=1),
     Recipe(monochrome=True, max_area=0.05),
 ]
@@ -132,6 +133,7 @@ def test_monochrome_defects_on_a_grey_photo_have_no_colour():
     "settings",
     [
         {"stroke_share": 1.2},
+        {"missing_share": 1.2},
         {"texture_share": -0.1},
         {"opacity": (0.8, 0.2)},
         {"opacity": (0, 2)},

@@ -1,0 +1,66 @@
+"""A piece that is gone: what lies behind the product shows. Ours.
+
+Whatever is pasted on a product is on it. A segmenter that has seen nothing else learns that what
+looks like the background is never a defect, and overlooks cracks, holes and missing pieces, through
+which the background shows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageFilter
+
+from blemish.synthesis.arrays import check_image, check_same_size
+
+if TYPE_CHECKING:
+    from blemish.synthesis.arrays import Field, Image, Mask
+
+MOVES = 24
+ENOUGH = 0.98
+"""With so much of the mask over the background no further move is tried."""
+
+SOFTEST = 1.0
+"""Deviation of the softest edge, in pixels of a photo whose shorter side is 256."""
+
+
+def behind(image: Image, foreground: Mask, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
+    """Return the photo moved so that its background lies under the mask, and where under it.
+
+    image: uint8 RGB (H, W, 3); foreground, mask: bool (H, W), the mask not empty. Of 24 random moves,
+    which wrap around, the one that brings most background under the mask; a real background, with its
+    own grain and shadows. Returns uint8 RGB (H, W, 3) and bool (H, W), a part of the mask, empty where
+    the photo has no background.
+
+    Raises:
+        ImageError: the photo is not uint8 RGB, or the planes have another size.
+    """
+    check_image(image)
+    check_same_size(image, foreground, "foreground")
+    check_same_size(image, mask, "mask")
+    background = ~foreground
+    rows, columns = np.nonzero(mask)
+    height, width = mask.shape
+    best, chosen = -1.0, (0, 0)
+    for _ in range(MOVES):
+        down, across = int(rng.integers(height)), int(rng.integers(width))
+        share = float(background[(rows - down) % height, (columns - across) % width].mean())
+        if share > best:
+            best, chosen = share, (down, across)
+        if share >= ENOUGH:
+            break
+    return np.roll(image, chosen, (0, 1)), mask & np.roll(background, chosen, (0, 1))
+
+
+def softened(mask: Mask, rng: np.random.Generator) -> Field:
+    """Return the mask with an edge that is a little out of focus: float32 in [0, 1], 0 outside.
+
+    The largest value of a mask that is not empty is 1, however thin the mask.
+    """
+    deviation = rng.uniform(0, SOFTEST) * min(mask.shape) / 256
+    blurred = Pillow.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(deviation))
+    inside = np.where(mask, np.asarray(blurred, np.float32), 0)
+    soft: Field = (inside / max(float(inside.max()), 1.0)).astype(np.float32)
+    return soft

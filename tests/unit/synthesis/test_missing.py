@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from blemish.errors import ImageError
+from blemish.synthesis import Recipe, synthesise
+from blemish.synthesis.missing import behind, softened
+
+GROUND, PRODUCT = 10, 200
+"""Grey levels: up to 30 above the first is background, the second is the product."""
+
+
+class Counted:
+    """A texture source that counts how often it was asked."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def sample(self, height, width, _rng):
+        self.asked += 1
+        return np.full((height, width, 3), (255, 0, 0), np.uint8)
+
+
+def product(top=20, bottom=60, left=30, right=70, side=96):
+    """Return a product of one level on a background with grain, and where it is."""
+    grain = np.random.default_rng(1).integers(GROUND, GROUND + 30, (side, side, 1), dtype=np.uint8)
+    image = grain.repeat(3, axis=2)
+    inside = np.zeros((side, side), np.bool_)
+    inside[top:bottom, left:right] = True
+    image[inside] = PRODUCT
+    return image, inside
+
+
+def middle(inside, by=12):
+    mask = np.zeros_like(inside)
+    rows, columns = np.nonzero(inside)
+    mask[rows.min() + by : rows.max() - by, columns.min() + by : columns.max() - by] = True
+    return mask
+
+
+def test_what_lies_behind_is_background_wherever_it_says_so():
+    image, inside = product()
+    for seed in range(20):
+        ground, gone = behind(image, inside, middle(inside), np.random.default_rng(seed))
+        assert gone.any()
+        assert not (gone & ~middle(inside)).any()
+        assert ground[gone].max() < GROUND + 30
+        assert (ground[middle(inside) & ~gone] == PRODUCT).all()
+
+
+def test_the_background_is_the_photo_moved_with_its_grain():
+    image, inside = product()
+    ground, _ = behind(image, inside, middle(inside), np.random.default_rng(0))
+    moves = [(down, across) for down in range(96) for across in range(96)]
+    assert any(np.array_equal(ground, np.roll(image, move, (0, 1))) for move in moves)
+
+
+def test_of_the_moves_the_one_with_most_background_is_taken():
+    image, inside = product(0, 96, 0, 90)  # a strip of six columns is all that there is behind
+    _, gone = behind(image, inside, middle(inside), np.random.default_rng(0))
+    assert 0 < gone.sum() <= 6 * 96
+
+
+def test_without_a_background_nothing_is_gone():
+    image, _ = product()
+    everywhere = np.ones((96, 96), np.bool_)
+    _, gone = behind(image, everywhere, everywhere, np.random.default_rng(0))
+    assert not gone.any()
+
+
+def test_a_softened_edge_stays_inside_and_reaches_one():
+    line = np.zeros((256, 256), np.bool_)
+    line[100, 20:200] = True
+    for mask in (line, product(side=256)[1]):
+        for seed in range(10):
+            soft = softened(mask, np.random.default_rng(seed))
+            assert soft.max() == 1
+            assert not soft[~mask].any()
+
+
+def test_missing_pieces_show_the_background_and_are_masked_as_such():
+    image, inside = product()
+    recipe, source = Recipe(missing_share=1), Counted()
+    for seed in range(25):
+        drawn, mask = synthesise(image, inside, recipe, source, np.random.default_rng(seed))
+        assert mask.any()
+        assert not (mask & ~inside).any()
+        assert np.array_equal(drawn[~mask], image[~mask])
+        # Eq. 12 with an opacity of at most 0.4: where the mask is 1, 60 % or more is background.
+        assert drawn[mask].min() < PRODUCT - 0.6 * (PRODUCT - GROUND - 30)
+    assert not source.asked
+
+
+def test_without_a_background_an_appearance_is_pasted_as_ever():
+    image, inside = product()
+    everywhere = np.ones_like(inside)
+    for kind, where in (("texture", inside), ("object", everywhere)):
+        recipe, source = Recipe(kind=kind, texture_share=1, missing_share=1), Counted()
+        _, mask = synthesise(image, where, recipe, source, np.random.default_rng(3))
+        assert mask.any()
+        assert source.asked == 1
+
+
+def test_pieces_are_missing_in_their_share_of_the_defects():
+    image, inside = product()
+    source = Counted()
+    recipe = Recipe(texture_share=1, missing_share=0.3)
+    for seed in range(300):
+        synthesise(image, inside, recipe, source, np.random.default_rng(seed))
+    assert source.asked / 300 == pytest.approx(0.7, abs=0.1)
+
+
+def test_a_mask_of_another_size_is_refused():
+    image, inside = product()
+    with pytest.raises(ImageError, match="mask"):
+        behind(image, inside, np.ones((4, 4), np.bool_), np.random.default_rng(0))
