@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EVEN, SOFTNESS = 6.0, 2.0
-"""Where the map is one half, in standard deviations of novelty, and how slowly it saturates.
+PLAIN, SOFTNESS = 2.0, 2.0
+"""Novelty counts in full up to so many standard deviations, and beyond for never more than so many."""
 
-So is novelty itself: from the first on it counts for less and less, and never for more than their sum.
-"""
+EVEN = PLAIN + SOFTNESS
+"""Where the map is one half, in standard deviations of novelty: more than novelty alone can say."""
 
 SHARPNESS, REACH = 0.5, 6
 """What a cell of stride 4 loses for each unit that its residual lacks to the largest within reach."""
@@ -41,15 +41,16 @@ class Opinion(NamedTuple):
 
             bounded(novelty) + trust * max(0, learned - ceiling)
                 - sharpness * (largest residual nearby - residual)
-            bounded(n) = min(n, even) + softness * tanh(max(0, n - even) / softness)
+                - even
+            bounded(n) = min(n, plain) + softness * tanh(max(0, n - plain) / softness)
 
         Without novelty they are the segmenter's. With it, two kinds of evidence add up: the novelty,
         which knows no drawn defect and so cannot have learned wrongly, and what the segmenter says
         beyond `ceiling`, which it does not reach on most pixels of good photos that it has not seen.
         trust: how much that counts, more where it learned from examples of real defects. Novelty is
         coarse; the distance from what the denoiser expects is fine, and says where in the neighbourhood
-        the defect lies: the last term takes the halo away and leaves the peak. Novelty is bounded: a
-        cell of stride 8 that nobody doubts does not say which of its pixels are the defect, and finer
+        the defect lies: the third term takes the halo away and leaves the peak. Novelty is bounded: a
+        cell of stride 8 that stands out does not say which of its pixels are the defect, and finer
         evidence has to decide among them (docs/lab.md).
         """
         if self.novelty is None or self.residual is None:
@@ -57,13 +58,12 @@ class Opinion(NamedTuple):
         size = (self.learned.shape[-2], self.learned.shape[-1])
         novelty = F.interpolate(bounded(self.novelty), size, mode="bilinear")
         halo = F.interpolate(below_peak(self.residual, REACH), size, mode="bilinear")
-        evidence = novelty + trust * F.relu(self.learned - ceiling) - SHARPNESS * halo
-        return (evidence - EVEN) / SOFTNESS
+        return novelty + trust * F.relu(self.learned - ceiling) - SHARPNESS * halo - EVEN
 
 
 def bounded(novelty: Tensor) -> Tensor:
-    """Return novelty as it is up to `EVEN`, and beyond bent to stay below `EVEN` + `SOFTNESS`."""
-    return novelty.clamp(max=EVEN) + SOFTNESS * torch.tanh(F.relu(novelty - EVEN) / SOFTNESS)
+    """Return novelty as it is up to `PLAIN`, and beyond bent to stay below `EVEN`."""
+    return novelty.clamp(max=PLAIN) + SOFTNESS * torch.tanh(F.relu(novelty - PLAIN) / SOFTNESS)
 
 
 def below_peak(values: Tensor, reach: int) -> Tensor:

@@ -1,8 +1,8 @@
-"""A piece that is gone: what lies behind the product shows. Ours.
+"""A piece that is gone: the background shows, or the dark. Ours.
 
 Whatever is pasted on a product is on it. A segmenter that has seen nothing else learns that what
 looks like the background is never a defect, and overlooks cracks, holes and missing pieces, through
-which the background shows.
+which the background shows (docs/lab.md).
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MOVES = 24
 ENOUGH = 0.98
 """With so much of the mask over the background no further move is tried."""
+
+DARK = 5
+"""What is dark is darker than all but this percentage of the product's pixels."""
 
 SOFTEST = 1.0
 """Deviation of the softest edge, in pixels of a photo whose shorter side is 256."""
@@ -52,6 +55,22 @@ def behind(image: Image, foreground: Mask, mask: Mask, rng: np.random.Generator)
         if share >= ENOUGH:
             break
     return np.roll(image, chosen, (0, 1)), mask & np.roll(background, chosen, (0, 1))
+
+
+def depth(image: Image, foreground: Mask, rng: np.random.Generator) -> Image:
+    """Return the dark of a hole or a crack, in the product's own tint: uint8 RGB (H, W, 3), one colour.
+
+        colour = U(0, 1) * the 5 % quantile of each channel on the product
+
+    image: uint8 RGB (H, W, 3); foreground: bool (H, W), not empty.
+
+    Raises:
+        ImageError: the photo is not uint8 RGB, or the foreground has another size.
+    """
+    check_image(image)
+    check_same_size(image, foreground, "foreground")
+    colour = rng.uniform() * np.percentile(image[foreground], DARK, axis=0)
+    return np.broadcast_to(np.rint(colour).astype(np.uint8), image.shape)
 
 
 def softened(mask: Mask, rng: np.random.Generator) -> Field:

@@ -12,7 +12,7 @@ from PIL import ImageFilter
 from blemish.errors import ConfigError
 from blemish.synthesis.arrays import Field, Image, Mask, check_image, check_same_size
 from blemish.synthesis.foreground import ProductKind, random_region
-from blemish.synthesis.missing import behind, softened
+from blemish.synthesis.missing import behind, depth, softened
 from blemish.synthesis.overlay import overlay, self_shuffle
 from blemish.synthesis.perlin import perlin_mask, random_frequency
 from blemish.synthesis.photometric import augment, grey
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 REDRAWS = 50
 MISSING_OPACITY = (0.0, 0.4)
 """Range of beta in Eq. 12 where a piece is missing: nearly nothing of it is left."""
+
+BACKGROUND_SHARE = 0.5
+"""Share of an object's missing pieces where its background shows and not the dark."""
 
 FEATHER = 3.0
 """Pixels over which a change of shade fades out at 256 px."""
@@ -40,8 +43,8 @@ class Recipe:
     stroke_share: share of masks that are cracks, scratches and pits, not Perlin blobs (ours).
     shading_share: share of appearances that are the photo itself, locally darker, brighter, of
     other contrast, blurred or smeared, with soft edges (ours); texture_share divides the rest.
-    missing_share: share of the defects of an object where a piece of it is gone and the photo's own
-    background shows (ours); the other shares divide the rest.
+    missing_share: share of the defects where a piece is gone, so that the dark shows or, of an
+    object, the photo's own background (ours); the other shares divide the rest.
     monochrome: appearances lose their colour (ours): photos from a grey camera never show any, and
     an inspector that learns "colour is a defect" on them learns nothing.
     opacity: range of beta in Eq. 12, the share of the photo that shines through.
@@ -111,11 +114,9 @@ def synthesise(
         return image.copy(), np.zeros(image.shape[:2], np.bool_)
     height, width = foreground.shape
     mask = draw_mask(foreground, recipe, rng)
-    if recipe.kind == "object" and recipe.missing_share and rng.random() < recipe.missing_share:
-        ground, gone = behind(image, foreground, mask, rng)
-        if gone.any():
-            haze = rng.uniform(*MISSING_OPACITY)
-            return overlay(image, ground, softened(gone, rng), haze), gone
+    if recipe.missing_share and rng.random() < recipe.missing_share:
+        ground, gone = _beneath(image, foreground, mask, recipe.kind, rng)
+        return overlay(image, ground, softened(gone, rng), rng.uniform(*MISSING_OPACITY)), gone
     opacity = rng.uniform(*recipe.opacity)
     if rng.random() < recipe.shading_share:
         return overlay(image, shade(image, mask, rng), _feathered(mask), opacity), mask
@@ -148,6 +149,20 @@ def draw_mask(foreground: Mask, recipe: Recipe, rng: np.random.Generator) -> Mas
         if 0 < np.count_nonzero(mask) <= recipe.max_area * mask.size:
             return mask
     return _small_ellipse(foreground, recipe.max_area, rng)
+
+
+def _beneath(
+    image: Image, foreground: Mask, mask: Mask, kind: ProductKind, rng: np.random.Generator
+) -> tuple[Image, Mask]:
+    """Return what shows where a piece is missing, and where under the mask it does.
+
+    Of an object its background every other time, where the photo has one; else the dark.
+    """
+    if kind == "object" and rng.random() < BACKGROUND_SHARE:
+        ground, gone = behind(image, foreground, mask, rng)
+        if gone.any():
+            return ground, gone
+    return depth(image, foreground, rng), mask
 
 
 def _small_ellipse(foreground: Mask, max_area: float, rng: np.random.Generator) -> Mask:

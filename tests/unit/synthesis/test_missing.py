@@ -3,7 +3,7 @@ import pytest
 
 from blemish.errors import ImageError
 from blemish.synthesis import Recipe, synthesise
-from blemish.synthesis.missing import behind, softened
+from blemish.synthesis.missing import behind, depth, softened
 
 GROUND, PRODUCT = 10, 200
 """Grey levels: up to 30 above the first is background, the second is the product."""
@@ -77,27 +77,54 @@ def test_a_softened_edge_stays_inside_and_reaches_one():
             assert not soft[~mask].any()
 
 
-def test_missing_pieces_show_the_background_and_are_masked_as_such():
+def test_the_dark_is_darker_than_nearly_all_of_the_product_and_keeps_its_tint():
     image, inside = product()
-    recipe, source = Recipe(missing_share=1), Counted()
-    for seed in range(25):
+    image[inside] = np.random.default_rng(2).integers((100, 50, 20), (200, 100, 40), (inside.sum(), 3))
+    for seed in range(20):
+        dark = depth(image, inside, np.random.default_rng(seed))
+        assert dark.shape == image.shape
+        assert len(np.unique(dark.reshape(-1, 3), axis=0)) == 1
+        assert (dark[0, 0] <= np.percentile(image[inside], 5, axis=0) + 0.5).all()
+        assert list(dark[0, 0]) == sorted(dark[0, 0], reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["object", "texture"])
+def test_where_a_piece_is_missing_it_is_darker(kind):
+    image, inside = product()
+    recipe, source = Recipe(kind=kind, missing_share=1), Counted()
+    levels = []
+    for seed in range(40):
         drawn, mask = synthesise(image, inside, recipe, source, np.random.default_rng(seed))
         assert mask.any()
         assert not (mask & ~inside).any()
         assert np.array_equal(drawn[~mask], image[~mask])
-        # Eq. 12 with an opacity of at most 0.4: where the mask is 1, 60 % or more is background.
-        assert drawn[mask].min() < PRODUCT - 0.6 * (PRODUCT - GROUND - 30)
+        levels.append(drawn[mask].min())
     assert not source.asked
+    # Eq. 12: half of the product's level, on average, with a fifth of the product shining through.
+    assert np.median(levels) < 0.75 * PRODUCT
+    assert max(levels) <= PRODUCT
 
 
-def test_without_a_background_an_appearance_is_pasted_as_ever():
+def test_an_object_shows_its_background_every_other_time_and_a_texture_never():
+    image, inside = product()
+    image[~inside] = (0, 0, 250)  # brighter in blue than the product ever is
+    for kind, share in (("object", 0.5), ("texture", 0.0)):
+        blue = 0
+        for seed in range(200):
+            recipe = Recipe(kind=kind, missing_share=1, opacity=(0, 0))
+            drawn, mask = synthesise(image, inside, recipe, Counted(), np.random.default_rng(seed))
+            blue += int(drawn[mask][:, 2].max() > PRODUCT)
+        assert blue / 200 == pytest.approx(share, abs=0.1)
+
+
+def test_an_object_without_a_background_shows_the_dark():
     image, inside = product()
     everywhere = np.ones_like(inside)
-    for kind, where in (("texture", inside), ("object", everywhere)):
-        recipe, source = Recipe(kind=kind, texture_share=1, missing_share=1), Counted()
-        _, mask = synthesise(image, where, recipe, source, np.random.default_rng(3))
-        assert mask.any()
-        assert source.asked == 1
+    for seed in range(20):
+        drawn, mask = synthesise(
+            image, everywhere, Recipe(missing_share=1), Counted(), np.random.default_rng(seed)
+        )
+        assert (drawn[mask].astype(int) <= image[mask]).all()
 
 
 def test_pieces_are_missing_in_their_share_of_the_defects():
