@@ -9,7 +9,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import logging
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
@@ -95,3 +98,24 @@ def restored_logger() -> Iterator[logging.Logger]:
     state = (logger.handlers[:], logger.level, logger.propagate)
     yield logger
     logger.handlers[:], logger.level, logger.propagate = state
+
+
+@pytest.fixture
+def written_elsewhere() -> Callable[[Path], AbstractContextManager[subprocess.Popen[str]]]:
+    """Let another program write to a folder for as long as the block lasts."""
+
+    @contextmanager
+    def hold(folder: Path) -> Iterator[subprocess.Popen[str]]:
+        script = "import sys, pathlib, blemish.runtime as r\n"
+        script += "with r.alone(pathlib.Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
+        command = [sys.executable, "-c", script, str(folder)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "in\n"
+            try:
+                yield other
+            finally:
+                other.kill()
+
+    return hold

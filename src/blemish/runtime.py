@@ -1,9 +1,10 @@
-"""What every program of ours needs of its system: talk, atomic files, memory, an end in time."""
+"""What every program of ours needs of its system: talk, files, locks, memory, an end in time."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import json
 import logging
@@ -17,12 +18,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-from blemish.errors import DependencyError
+from blemish.errors import ArtifactError, DependencyError
 
 logger = logging.getLogger("blemish")
 
 # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
 _MALLOPT = ((-3, 2**31 - 1), (-1, 2**31 - 1), (-2, 2**28))
+
+
+LOCK = ".lock"
+"""The file by which programs keep each other out of a folder."""
 
 
 def required(module: str, extra: str) -> Any:
@@ -97,6 +102,58 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other programs that ask for the same out of a folder, until the block or this process ends.
+
+    A lock of the system's on `folder/.lock`; a file of that name that a killed program left means
+    nothing. Where a file system has no locks, nobody is kept out.
+
+    Raises:
+        ArtifactError: another program is writing there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    with path.open("a") as file:
+        # Who held it before may have removed it since it was opened: a lock on that keeps nobody out.
+        if not _locked(file) or not _is_at(file, path):
+            raise ArtifactError(
+                f"another program is writing to {folder}",
+                hint="wait until it has ended, stop it, or choose another folder",
+            )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows keeps open files
+                path.unlink()
+
+
+def _locked(file: IO[Any]) -> bool:
+    """Return whether this process holds the lock now; children do not inherit it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
+
+
+def _is_at(file: IO[Any], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_json(path: Path, value: object) -> None:

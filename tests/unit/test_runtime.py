@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from blemish import hardware, randomness, runtime
-from blemish.errors import ConfigError
+from blemish.errors import ArtifactError, ConfigError
 
 
 def names(folder: Path) -> list[str]:
@@ -71,6 +71,24 @@ def test_a_written_file_has_the_permissions_that_the_user_gives_new_files(tmp_pa
     finally:
         os.umask(previous)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def test_one_program_at_a_time_writes_to_a_folder(tmp_path, written_elsewhere):
+    with written_elsewhere(tmp_path / "run"):
+        with pytest.raises(ArtifactError, match="another program"), runtime.alone(tmp_path / "run"):
+            pass
+        with runtime.alone(tmp_path / "other"):
+            pass
+
+
+def test_a_killed_program_keeps_nobody_out(tmp_path, written_elsewhere):
+    with written_elsewhere(tmp_path / "run") as other:
+        other.kill()
+        other.wait()
+        with runtime.alone(tmp_path / "run"):
+            pass
+    with runtime.alone(tmp_path / "run"):
+        pass
 
 
 def test_json_is_strict_and_readable(tmp_path):

@@ -405,6 +405,17 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
     assert not list(tmp_path.rglob(".*"))
 
 
+def test_two_programs_do_not_train_in_one_folder(tmp_path, written_elsewhere):
+    start(tmp_path).fit()
+    half = tmp_path / f".{CHECKPOINT}.half.tmp"  # what the other one is writing
+    half.touch()
+    with written_elsewhere(tmp_path), pytest.raises(ArtifactError, match="another program"):
+        start(tmp_path).fit(resume=True)
+    assert half.exists()
+    start(tmp_path).fit(resume=True)
+    assert not half.exists()
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Outcome, Path]:
     folder = tmp_path_factory.mktemp("run")

@@ -13,7 +13,7 @@ PLAIN, SOFTNESS = 2.0, 2.0
 """Novelty counts in full up to so many standard deviations, and beyond for never more than so many."""
 
 EVEN = PLAIN + SOFTNESS
-"""Where the map is one half, in standard deviations of novelty: more than novelty alone can say."""
+"""Where the map is one half, in standard deviations of novelty: as much as novelty alone can say."""
 
 SHARPNESS, REACH = 0.5, 6
 """What a cell of stride 4 loses for each unit that its residual lacks to the largest within reach."""

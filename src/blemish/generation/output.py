@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from blemish.generation.manifest import Entry, Manifest, Run, append_entry, file
 from blemish.generation.quality import Verdict
 from blemish.generation.workers import produced
 from blemish.records import GOOD, Record
-from blemish.runtime import atomic_write, file_sha256
+from blemish.runtime import LOCK, alone, atomic_write, file_sha256
 from blemish.synthesis.arrays import Image, Mask
 
 _SHOWN = 192
@@ -72,7 +73,21 @@ def write_pairs(
 
     Raises:
         DatasetError: the folder holds pairs of another run, or more pairs than asked for.
+        ArtifactError: another program is writing there.
     """
+    with alone(root) if crew.rank == 0 else nullcontext():
+        return _written(root, counts, make, run, report, crew, processes)
+
+
+def _written(
+    root: Path,
+    counts: Mapping[str, int],
+    make: Callable[[str, int], Made],
+    run: Run,
+    report: Callable[[Entry], None] | None,
+    crew: Crew,
+    processes: int,
+) -> tuple[Entry, ...]:
     if crew.rank == 0:
         _prepare(root, counts, run)
     crew.wait()
@@ -190,7 +205,8 @@ def _write(root: Path, label: str, index: int, made: Made, run: Run) -> Entry:
 
 
 def _refuse_others(root: Path, known: Manifest, counts: Mapping[str, int], run: Run) -> None:
-    if root.is_dir() and any(root.iterdir()) and not (root / MANIFEST).is_file():
+    something = root.is_dir() and any(path.name != LOCK for path in root.iterdir())
+    if something and not (root / MANIFEST).is_file():
         raise DatasetError(
             f"{root} is not empty and holds no {MANIFEST}",
             hint="choose a new folder for generated pairs",

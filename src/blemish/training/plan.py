@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from blemish.errors import BlemishError
+from blemish.errors import ArtifactError, BlemishError
 
 _MOST_VALIDATING = 1 / 4
 """No larger share of a budget goes to validations, as long as one is left."""
@@ -117,6 +117,22 @@ class Plan:
         """Return the learning rate's factor in (0, 1]: linear warm-up, constant, linear decay."""
         rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
         return rise * self._fall(iteration, total)
+
+    def refuse_other(self, state: State, folder: Path) -> None:
+        """Stop where a run is resumed that was planned for another time.
+
+        Raises:
+            ArtifactError: it was; also where it has ended, and more was asked for now.
+        """
+        planned, asked = (
+            f"{total} iterations" if budget is None else f"{budget:g} seconds"
+            for total, budget in ((state.total, state.budget), (self.iterations, self.planned_seconds))
+        )
+        if state.iteration > 0 and planned != asked:
+            raise ArtifactError(
+                f"{folder} holds a run that was planned for {planned}, not {asked}",
+                hint="resume with what it was planned for, or start another run in another folder",
+            )
 
     def _fall(self, iteration: int, total: int) -> float:
         falling = self.decay * total

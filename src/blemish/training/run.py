@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from blemish import hardware
 from blemish.errors import ArtifactError, BlemishError, DependencyError
-from blemish.runtime import atomic_write, logger
+from blemish.runtime import alone, atomic_write, logger
 from blemish.training.checkpoint import CHECKPOINT, finite, read_checkpoint, write_checkpoint
 from blemish.training.pace import Pace
 from blemish.training.plan import Interrupted, Outcome, Plan, State, Task
@@ -90,11 +90,16 @@ class Run:
         Raises:
             Interrupted: a signal asked for a stop; the state is saved.
             ArtifactError: the folder holds a run and `resume` is not asked for, or another model's, or
-                one of another length.
+                one of another length, or another program is training there.
         """
+        main = self.accelerator.is_main_process
+        with alone(self.folder) if main else contextlib.nullcontext():
+            return self._fit(resume=resume)
+
+    def _fit(self, *, resume: bool) -> Outcome:
         if resume:
             self._load()
-            self._refuse_other_length()
+            self.plan.refuse_other(self.state, self.folder)
         elif (self.folder / CHECKPOINT).exists():
             raise ArtifactError(
                 f"{self.folder} holds an unfinished or finished run",
@@ -112,23 +117,6 @@ class Run:
             self.accelerator.end_training()
         weights = {name: value.detach().cpu().clone() for name, value in self.chosen.items()}
         return Outcome(weights, self.state)
-
-    def _refuse_other_length(self) -> None:
-        """Stop where a run is resumed that was planned for another time.
-
-        Raises:
-            ArtifactError: it was; also where it has ended, and more was asked for now.
-        """
-        plan, state = self.plan, self.state
-        planned, asked = (
-            f"{total} iterations" if budget is None else f"{budget:g} seconds"
-            for total, budget in ((state.total, state.budget), (plan.iterations, plan.planned_seconds))
-        )
-        if state.iteration > 0 and planned != asked:
-            raise ArtifactError(
-                f"{self.folder} holds a run that was planned for {planned}, not {asked}",
-                hint="resume with what it was planned for, or start another run in another folder",
-            )
 
     def _train(self) -> str:
         plan, rank = self.plan, self.accelerator.process_index

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from blemish.data import check, read_dataset, read_sample, write_sample
-from blemish.errors import DatasetError
+from blemish.errors import ArtifactError, DatasetError
 from blemish.generation.manifest import Run, read_manifest
 from blemish.generation.output import Made, comparison, include_good, write_pairs
 from blemish.generation.quality import Scores, Verdict
@@ -54,6 +54,18 @@ def make(source):
 def contents(root):
     files = (file for file in root.rglob("*") if file.is_file())
     return {file.relative_to(root).as_posix(): file.read_bytes() for file in files}
+
+
+def test_two_programs_do_not_write_pairs_to_one_folder(tmp_path, make, written_elsewhere):
+    root = tmp_path / "out"
+    write_pairs(root, COUNTS, make, RUN)
+    half = root / "test" / "crack" / ".000000.png.half.tmp"  # what the other one is writing
+    half.touch()
+    with written_elsewhere(root), pytest.raises(ArtifactError, match="another program"):
+        write_pairs(root, COUNTS, make, RUN)
+    assert half.exists()
+    write_pairs(root, COUNTS, make, RUN)
+    assert not half.exists()
 
 
 def test_exactly_the_wanted_pairs_are_written_and_described(tmp_path, make, source):
