@@ -62,7 +62,7 @@ class SynthesisConfig(Section):
     give the drawn defects away. textures: a folder of pictures such as DTD; None takes the procedural
     bank. stroke_share: share of masks drawn as cracks and scratches. shading_share: share of
     appearances that are a local change of the photo itself. missing_share: share of the defects where a
-    piece is gone and the dark shows, or an object's background. examples_share: share of the defects
+    piece is gone and an object's background shows, or the dark. examples_share: share of the defects
     shown that are examples, real or generated, where there are any. opacity: range of beta in Eq. 12.
     """
 

@@ -1,4 +1,4 @@
-"""A piece that is gone: the background shows, or the dark. Ours.
+"""A piece that is gone: the background shows or, where there is none, the dark. Ours.
 
 Whatever is pasted on a product is on it. A segmenter that has seen nothing else learns that what
 looks like the background is never a defect, and overlooks cracks, holes and missing pieces, through

@@ -26,9 +26,6 @@ REDRAWS = 50
 MISSING_OPACITY = (0.0, 0.4)
 """Range of beta in Eq. 12 where a piece is missing: nearly nothing of it is left."""
 
-BACKGROUND_SHARE = 0.5
-"""Share of an object's missing pieces where its background shows and not the dark."""
-
 FEATHER = 3.0
 """Pixels over which a change of shade fades out at 256 px."""
 
@@ -43,8 +40,8 @@ class Recipe:
     stroke_share: share of masks that are cracks, scratches and pits, not Perlin blobs (ours).
     shading_share: share of appearances that are the photo itself, locally darker, brighter, of
     other contrast, blurred or smeared, with soft edges (ours); texture_share divides the rest.
-    missing_share: share of the defects where a piece is gone, so that the dark shows or, of an
-    object, the photo's own background (ours); the other shares divide the rest.
+    missing_share: share of the defects where a piece is gone, so that the photo's own background
+    shows or, on a texture, the dark (ours); the other shares divide the rest.
     monochrome: appearances lose their colour (ours): photos from a grey camera never show any, and
     an inspector that learns "colour is a defect" on them learns nothing.
     opacity: range of beta in Eq. 12, the share of the photo that shines through.
@@ -156,9 +153,9 @@ def _beneath(
 ) -> tuple[Image, Mask]:
     """Return what shows where a piece is missing, and where under the mask it does.
 
-    Of an object its background every other time, where the photo has one; else the dark.
+    Of an object its background, where the photo has one; else the dark.
     """
-    if kind == "object" and rng.random() < BACKGROUND_SHARE:
+    if kind == "object":
         ground, gone = behind(image, foreground, mask, rng)
         if gone.any():
             return ground, gone
