@@ -76,34 +76,22 @@ def write_pairs(
         ArtifactError: another program is writing there.
     """
     with alone(root) if crew.rank == 0 else nullcontext():
-        return _written(root, counts, make, run, report, crew, processes)
-
-
-def _written(
-    root: Path,
-    counts: Mapping[str, int],
-    make: Callable[[str, int], Made],
-    run: Run,
-    report: Callable[[Entry], None] | None,
-    crew: Crew,
-    processes: int,
-) -> tuple[Entry, ...]:
-    if crew.rank == 0:
-        _prepare(root, counts, run)
-    crew.wait()
-    entries = read_manifest(root).entries
-    asked = [(label, i) for label in sorted(counts, key=natural_key) for i in range(counts[label])]
-    mine = [key for key in asked[crew.rank :: crew.size] if key not in entries]
-    for (label, index), made in produced(make, mine, processes):
-        entry = _write(root, label, index, made, run)
-        append_entry(root, entry)
-        if report is not None:
-            report(entry)
-    crew.wait()
-    known = read_manifest(root)
-    if crew.rank == 0:
-        known.write(root)
-    crew.wait()
+        if crew.rank == 0:
+            _prepare(root, counts, run)
+        crew.wait()
+        entries = read_manifest(root).entries
+        asked = [(label, i) for label in sorted(counts, key=natural_key) for i in range(counts[label])]
+        mine = [key for key in asked[crew.rank :: crew.size] if key not in entries]
+        for (label, index), made in produced(make, mine, processes):
+            entry = _write(root, label, index, made, run)
+            append_entry(root, entry)
+            if report is not None:
+                report(entry)
+        crew.wait()
+        known = read_manifest(root)
+        if crew.rank == 0:
+            known.write(root)
+        crew.wait()
     return tuple(known.entries[key] for key in asked)
 
 

@@ -2,9 +2,9 @@
 
 A good photo becomes a defective one by Eq. 12 of DiffusionAD: a mask (`perlin`, `strokes`) within
 the product (`foreground`), an appearance that does not belong there (`textures`, `photometric`,
-`shading`, or what shows where a piece is `missing`), and a seam (`overlay`); `recipe` puts
-them together. Arrays are NumPy throughout, images uint8 RGB (H, W, 3), masks (H, W); a sample is a
-pure function of its inputs and its generator.
+`shading`, or what shows where a piece is `missing`), and a seam (`edges`, `overlay`);
+`recipe` puts them together. Arrays are NumPy throughout, images uint8 RGB (H, W, 3), masks (H, W);
+a sample is a pure function of its inputs and its generator.
 """
 
 from blemish.synthesis.factory import DEFECTS, PRODUCTS, draw_defect, draw_good

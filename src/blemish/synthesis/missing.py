@@ -10,13 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image as Pillow
-from PIL import ImageFilter
 
 from blemish.synthesis.arrays import check_image, check_same_size
 
 if TYPE_CHECKING:
-    from blemish.synthesis.arrays import Field, Image, Mask
+    from blemish.synthesis.arrays import Image, Mask
 
 MOVES = 24
 ENOUGH = 0.98
@@ -24,9 +22,6 @@ ENOUGH = 0.98
 
 DARK = 5
 """What is dark is darker than all but this percentage of the product's pixels."""
-
-SOFTEST = 1.0
-"""Deviation of the softest edge, in pixels of a photo whose shorter side is 256."""
 
 
 def behind(image: Image, foreground: Mask, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
@@ -71,15 +66,3 @@ def depth(image: Image, foreground: Mask, rng: np.random.Generator) -> Image:
     check_same_size(image, foreground, "foreground")
     colour = rng.uniform() * np.percentile(image[foreground], DARK, axis=0)
     return np.broadcast_to(np.rint(colour).astype(np.uint8), image.shape)
-
-
-def softened(mask: Mask, rng: np.random.Generator) -> Field:
-    """Return the mask with an edge that is a little out of focus: float32 in [0, 1], 0 outside.
-
-    The largest value of a mask that is not empty is 1, however thin the mask.
-    """
-    deviation = rng.uniform(0, SOFTEST) * min(mask.shape) / 256
-    blurred = Pillow.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(deviation))
-    inside = np.where(mask, np.asarray(blurred, np.float32), 0)
-    soft: Field = (inside / max(float(inside.max()), 1.0)).astype(np.float32)
-    return soft

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image as Pillow
-from PIL import ImageFilter
 
 from blemish.errors import ConfigError
-from blemish.synthesis.arrays import Field, Image, Mask, check_image, check_same_size
+from blemish.synthesis.arrays import Image, Mask, check_image, check_same_size
+from blemish.synthesis.edges import feathered, softened
 from blemish.synthesis.foreground import ProductKind, random_region
-from blemish.synthesis.missing import behind, depth, softened
+from blemish.synthesis.missing import behind, depth
 from blemish.synthesis.overlay import overlay, self_shuffle
 from blemish.synthesis.perlin import perlin_mask, random_frequency
 from blemish.synthesis.photometric import augment, grey
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 REDRAWS = 50
 MISSING_OPACITY = (0.0, 0.4)
 """Range of beta in Eq. 12 where a piece is missing: nearly nothing of it is left."""
-
-FEATHER = 3.0
-"""Pixels over which a change of shade fades out at 256 px."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +112,7 @@ def synthesise(
         return overlay(image, ground, softened(gone, rng), rng.uniform(*MISSING_OPACITY)), gone
     opacity = rng.uniform(*recipe.opacity)
     if rng.random() < recipe.shading_share:
-        return overlay(image, shade(image, mask, rng), _feathered(mask), opacity), mask
+        return overlay(image, shade(image, mask, rng), feathered(mask), opacity), mask
     if rng.random() < recipe.foreign_share:
         appearance = augment(textures.sample(height, width, rng), rng)
     else:
@@ -177,12 +173,3 @@ def _small_ellipse(foreground: Mask, max_area: float, rng: np.random.Generator) 
     ellipse = ((y - row) / radii[0]) ** 2 + ((x - column) / radii[1]) ** 2 <= 1
     inside: Mask = ellipse & foreground
     return inside
-
-
-def _feathered(mask: Mask) -> Field:
-    """Return the mask with an edge that fades out inwards: float32 in (0, 1] inside, 0 outside."""
-    radius = FEATHER * min(mask.shape) / 256
-    blurred = Pillow.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(radius))
-    # Thin strokes are all edge: the floor keeps them from fading away altogether.
-    feathered: Field = np.where(mask, np.maximum(np.asarray(blurred) / 255, 0.4), 0)
-    return feathered.astype(np.float32)

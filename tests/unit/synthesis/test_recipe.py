@@ -17,17 +17,6 @@ RECIPES = [
 ]
 
 
-class Red:
-    """A texture source that counts how often it was asked."""
-
-    def __init__(self):
-        self.count = 0
-
-    def sample(self, height, width, _rng):
-        self.count += 1
-        return np.full((height, width, 3), (255, 0, 0), np.uint8)
-
-
 def photo(seed=0, height=64, width=80):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
@@ -79,13 +68,13 @@ def test_no_mask_is_larger_than_allowed(max_area):
         assert 0 < mask.sum() <= max_area * mask.size
 
 
-def test_opacity_one_hides_the_defect_and_opacity_zero_shows_the_bare_texture():
+def test_opacity_one_hides_the_defect_and_opacity_zero_shows_the_bare_texture(red):
     everywhere = np.ones((64, 80), np.bool_)
     hidden = Recipe(kind="texture", opacity=(1, 1))
-    image, _ = synthesise(photo(), everywhere, hidden, Red(), np.random.default_rng(0))
+    image, _ = synthesise(photo(), everywhere, hidden, red, np.random.default_rng(0))
     assert np.array_equal(image, photo())
     bare = Recipe(kind="texture", opacity=(0, 0))
-    image, mask = synthesise(photo(), everywhere, bare, Red(), np.random.default_rng(0))
+    image, mask = synthesise(photo(), everywhere, bare, red, np.random.default_rng(0))
     assert len(np.unique(image[mask], axis=0)) == 1
 
 
@@ -98,12 +87,11 @@ def test_opacity_one_hides_the_defect_and_opacity_zero_shows_the_bare_texture():
         (Recipe(kind="texture", shading_share=0.6), 0.4),
     ],
 )
-def test_textures_give_their_share_of_the_appearances(recipe, share):
-    source = Red()
+def test_textures_give_their_share_of_the_appearances(recipe, share, red):
     everywhere = np.ones((16, 16), np.bool_)
     for seed in range(300):
-        synthesise(photo(0, 16, 16), everywhere, recipe, source, np.random.default_rng(seed))
-    assert source.count / 300 == pytest.approx(share, abs=0.1)
+        synthesise(photo(0, 16, 16), everywhere, recipe, red, np.random.default_rng(seed))
+    assert red.count / 300 == pytest.approx(share, abs=0.1)
 
 
 def test_the_frequencies_stay_fixed_across_fifty_redraws(monkeypatch):
