@@ -113,9 +113,15 @@ def same(run: Run, outcome: Outcome, other: Run, expected: Outcome) -> bool:
 
 
 def test_the_rate_rises_stays_and_falls_as_computed_by_hand():
-    plan = Plan(iterations=10, warmup=4, decay=0.5)
-    rates = [plan.rate(iteration, 10) for iteration in range(10)]
-    assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
+    plan = Plan(iterations=20, warmup=2, decay=0.25)
+    rates = [plan.rate(iteration, 20) for iteration in range(20)]
+    assert rates == pytest.approx([0.5] + [1] * 15 + [0.8, 0.6, 0.4, 0.2])
+
+
+def test_the_rate_rises_for_a_tenth_of_a_short_run_only():
+    plan = Plan(warmup=50)
+    assert [plan.rate(iteration, 30) for iteration in range(4)] == pytest.approx([1 / 3, 2 / 3, 1, 1])
+    assert plan.rate(24, 500) == plan.rate(24, 10**6) == 0.5
 
 
 def test_without_warmup_and_decay_the_rate_stays_whole():
@@ -124,12 +130,12 @@ def test_without_warmup_and_decay_the_rate_stays_whole():
 
 def test_the_rate_reaches_the_optimiser(tmp_path):
     seen = []
-    run = start(tmp_path, iterations=10, warmup=4, decay=0.5)
+    run = start(tmp_path, iterations=20, warmup=2, decay=0.25)
     run.optimizer.optimizer.register_step_pre_hook(
         lambda optimizer, *_: seen.append(optimizer.param_groups[0]["lr"] / RATE)
     )
     run.fit()
-    assert seen == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
+    assert seen == pytest.approx([0.5] + [1] * 15 + [0.8, 0.6, 0.4, 0.2])
 
 
 def test_training_fits_the_plane(tmp_path):

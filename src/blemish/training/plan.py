@@ -16,6 +16,9 @@ from blemish.errors import ArtifactError, BlemishError
 _MOST_VALIDATING = 1 / 4
 """No larger share of a budget goes to validations, as long as one is left."""
 
+_RISE = 1 / 10
+"""The learning rate rises for no larger share of a run."""
+
 _EARLY = 3
 """One in so many validations is made before the learning rate falls: they choose nothing."""
 
@@ -114,8 +117,12 @@ class Plan:
         return self.decay == 0 or (total is not None and self._fall(iteration, total) < 1)
 
     def rate(self, iteration: int, total: int) -> float:
-        """Return the learning rate's factor in (0, 1]: linear warm-up, constant, linear decay."""
-        rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
+        """Return the learning rate's factor in (0, 1]: linear warm-up, constant, linear decay.
+
+        The warm-up takes a tenth of the run at most: a short one would be over before it has learned.
+        """
+        rising = min(self.warmup, _RISE * total)
+        rise = min(1.0, (iteration + 1) / rising) if rising else 1.0
         return rise * self._fall(iteration, total)
 
     def refuse_other(self, state: State, folder: Path) -> None:
