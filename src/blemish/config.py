@@ -164,16 +164,17 @@ class TrainingConfig(Section):
     seed: decides weights, split, drawn defects and noise. normals: good photos in a global batch.
     defects: photos with a drawn defect in a global batch. denoiser_lr: learning rate of the denoiser.
     segmenter_lr: learning rate of the segmenter. weight_decay: weight decay of AdamW. warmup:
-    iterations over which the learning rate rises, a tenth of the run at most. decay: share of the run
-    over which the learning rate falls linearly to zero. clip: largest norm of the gradient. ema: decay
-    of the averaged weights, which are the ones that are validated and kept. detach: the segmentation
-    loss does not reach the denoiser (the paper lets it). precision: number format of the networks'
-    arithmetic; `auto` takes `bf16` where it is fast. compile: compile the networks first; for long
-    runs. workers: processes that draw the samples. validations: into how many parts they cut a run,
-    fewer where they would take more than a quarter of a `--budget`; before the rate falls, every third
-    is made. patience: validations without progress before the run stops; 0 = never. accumulation:
-    micro-batches that a global batch is cut into, to save memory. checkpoint_seconds: the least time
-    between two checkpoints: what a killed run can lose.
+    iterations over which the learning rate rises, a tenth of the run at most. lr_iterations: how long
+    a run the learning rates are meant for; a shorter one takes larger steps, up to twice as large.
+    decay: share of the run over which the learning rate falls linearly to zero. clip: largest norm of
+    the gradient. ema: decay of the averaged weights, which are the ones that are validated and kept.
+    detach: the segmentation loss does not reach the denoiser (the paper lets it). precision: number
+    format of the networks' arithmetic; `auto` takes `bf16` where it is fast. compile: compile the
+    networks first; for long runs. workers: processes that draw the samples. validations: into how many
+    parts they cut a run, fewer where they would take more than a quarter of a `--budget`; before the
+    rate falls, every third is made. patience: validations without progress before the run stops; 0 =
+    never. accumulation: micro-batches that a global batch is cut into, to save memory.
+    checkpoint_seconds: the least time between two checkpoints: what a killed run can lose.
     """
 
     seed: int = 0
@@ -183,6 +184,7 @@ class TrainingConfig(Section):
     segmenter_lr: Positive = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     warmup: Annotated[int, Field(ge=0)] = 0
+    lr_iterations: Annotated[int, Field(ge=0)] = 0
     decay: Share = 0.0
     clip: Positive = 1.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999

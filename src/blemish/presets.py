@@ -39,6 +39,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "segmenter_lr": 5e-4,
             "weight_decay": 1e-4,
             "warmup": 50,
+            "lr_iterations": 480,
             "decay": 0.5,
             "ema": 0.998,
             "detach": True,

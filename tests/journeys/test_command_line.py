@@ -150,6 +150,7 @@ def test_every_setting_that_a_plan_knows_reaches_it(blemish, product, config, tm
         "validations": 3,
         "patience": 5,
         "warmup": 7,
+        "lr_iterations": 90,
         "decay": 0.25,
         "clip": 0.5,
         "ema": 0.875,

@@ -124,6 +124,11 @@ def test_the_rate_rises_for_a_tenth_of_a_short_run_only():
     assert plan.rate(24, 500) == plan.rate(24, 10**6) == 0.5
 
 
+def test_a_run_shorter_than_the_rate_is_meant_for_takes_larger_steps():
+    plan = Plan(lr_iterations=400)
+    assert [plan.rate(0, total) for total in (10, 100, 256, 400, 900)] == [2, 2, 1.25, 1, 1]
+
+
 def test_without_warmup_and_decay_the_rate_stays_whole():
     assert {Plan(iterations=9).rate(iteration, 9) for iteration in range(9)} == {1.0}
 
@@ -334,6 +339,20 @@ def test_the_slow_first_iterations_do_not_count_in_the_pace(tmp_path, clock):
     task = Timed(clock, lambda iteration: 9.0 if iteration < 8 else 1.0, validation=0.0)
     outcome = start(tmp_path, task, iterations=None, seconds=200.0).fit()
     assert outcome.state.total == 24 + (200 - 8 * 9 - 16)
+
+
+def test_the_rate_of_a_budget_rises_by_a_guess_until_it_is_fitted(tmp_path, clock):
+    # After a first iteration of 20 s and two of 1 s: 3 + (80 - 22) iterations.
+    task = Timed(clock, lambda iteration: 1.0 if iteration else 20.0, validation=0.0)
+    run, seen = start(tmp_path, task, iterations=None, seconds=80.0, warmup=40, decay=0.5), []
+    run.optimizer.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: seen.append(optimizer.param_groups[0]["lr"] / RATE)
+    )
+    total = run.fit().state.total
+    assert total == 61
+    assert seen[:3] == pytest.approx([1 / 40, 2 / 40, 3 / 40])
+    assert seen[3:7] == pytest.approx([4 / 6.1, 5 / 6.1, 6 / 6.1, 1])
+    assert seen[24:] == pytest.approx([run.plan.rate(i, total) for i in range(24, total)])
 
 
 @pytest.mark.parametrize(("later", "iterations"), [(0.5, 176), (1.0, 100), (2.0, 62)])

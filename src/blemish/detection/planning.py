@@ -32,6 +32,7 @@ class Length:
             validations=training.validations,
             patience=training.patience,
             warmup=training.warmup,
+            lr_iterations=training.lr_iterations,
             decay=training.decay,
             clip=training.clip,
             ema=training.ema,

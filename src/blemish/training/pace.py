@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_SLOW, _LAP = 8, 16
+_SLOW, _LAP, _ROUGH = 8, 16, 3
 
 
 class Pace:
@@ -15,11 +15,18 @@ class Pace:
         self.price = 0.0
         self._iterations = -_SLOW
         self._start = self._last = self._validating = 0.0
+        self._made, self._first = 0, 0.0
 
     @property
     def known(self) -> bool:
         """Whether this lap has enough iterations to tell."""
         return self._iterations >= _LAP
+
+    def rough(self) -> float | None:
+        """Return the mean time of iterations after the first, before validations; None = unknown."""
+        if self._made < _ROUGH:
+            return None
+        return (self._last - self._first) / (self._made - 1)
 
     def lap(self) -> float:
         """Return the mean time of this lap's iterations, without validations, and start another."""
@@ -31,6 +38,9 @@ class Pace:
         """Note that an iteration has ended, so many seconds after the run began."""
         self._iterations += 1
         self._last = elapsed
+        self._made += 1
+        if self._made == 1:
+            self._first = elapsed
         if self._iterations == 0:
             self._start, self._validating = elapsed, 0.0
 

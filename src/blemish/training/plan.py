@@ -19,6 +19,9 @@ _MOST_VALIDATING = 1 / 4
 _RISE = 1 / 10
 """The learning rate rises for no larger share of a run."""
 
+_HASTE = 2.0
+"""The steps of a short run are no more than so many times as large."""
+
 _EARLY = 3
 """One in so many validations is made before the learning rate falls: they choose nothing."""
 
@@ -57,8 +60,9 @@ class Plan:
     validations: into how many parts they cut the run, fewer where they would take more than a quarter
     of the seconds; those made while the learning rate falls choose the weights, if the run gets there,
     and of those before it every third is made. budget: the seconds as they were asked for, where some
-    were spent before training. decay: share of the run over which the learning rate falls linearly to
-    zero. ema: decay of the averaged weights.
+    were spent before training. lr_iterations: how long a run the learning rates are meant for. decay:
+    share of the run over which the learning rate falls linearly to zero. ema: decay of the averaged
+    weights.
     """
 
     iterations: int | None = None
@@ -66,6 +70,7 @@ class Plan:
     validations: int = 10
     patience: int = 0
     warmup: int = 0
+    lr_iterations: int = 0
     decay: float = 0.0
     clip: float = 1.0
     ema: float = 0.999
@@ -117,13 +122,20 @@ class Plan:
         return self.decay == 0 or (total is not None and self._fall(iteration, total) < 1)
 
     def rate(self, iteration: int, total: int) -> float:
-        """Return the learning rate's factor in (0, 1]: linear warm-up, constant, linear decay.
+        """Return the learning rate's factor: `rise`, then constant, then linear decay."""
+        return self.rise(iteration, total) * self._fall(iteration, total)
 
-        The warm-up takes a tenth of the run at most: a short one would be over before it has learned.
+    def rise(self, iteration: int, total: int) -> float:
+        """Return the learning rate's factor before it falls: linear warm-up, then constant.
+
+        The warm-up takes a tenth of the run at most, and a run shorter than the rate is meant for
+        takes larger steps: else a short one is over before it has learned (docs/lab.md).
+
+            haste = min(2, sqrt(lr_iterations / total)),    at least 1
         """
         rising = min(self.warmup, _RISE * total)
         rise = min(1.0, (iteration + 1) / rising) if rising else 1.0
-        return rise * self._fall(iteration, total)
+        return rise * min(_HASTE, max(1.0, math.sqrt(self.lr_iterations / total)))
 
     def refuse_other(self, state: State, folder: Path) -> None:
         """Stop where a run is resumed that was planned for another time.

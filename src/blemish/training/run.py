@@ -160,7 +160,7 @@ class Run:
 
     def _step(self, micro_batches: Sequence[Any]) -> Mapping[str, Tensor]:
         """Make one optimiser update and return the mean losses."""
-        rate = self.plan.rate(self.state.iteration, self.state.total or 10**9)
+        rate = self._rate()
         for group, full in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = full * rate
         totals: dict[str, Tensor] = {}
@@ -180,6 +180,17 @@ class Run:
             live = self._learned()
             torch._foreach_lerp_([self.ema[name] for name in live], list(live.values()), 1 - decay)
         return totals
+
+    def _rate(self) -> float:
+        """Return the learning rate's factor; before a budget is fitted, by a guess of its length."""
+        state = self.state
+        if state.total is not None:
+            return self.plan.rate(state.iteration, state.total)
+        guess, pace = [10**9], self.pace.rough()
+        if pace and self.plan.seconds is not None:
+            guess = [state.iteration + max(1, int((self.plan.seconds - state.elapsed) / pace))]
+        broadcast_object_list(guess)
+        return self.plan.rise(state.iteration, guess[0])
 
     def _fit_budget(self, left: float) -> None:
         """Set the number of iterations that fit a budget, and once more where the rate is to fall."""
