@@ -126,7 +126,7 @@ class Plan:
         return self.rise(iteration, total) * self._fall(iteration, total)
 
     def rise(self, iteration: int, total: int) -> float:
-        """Return the learning rate's factor before it falls: linear warm-up, then constant.
+        """Return the learning rate's factor before it falls (ours): linear warm-up, then constant.
 
         The warm-up takes a tenth of the run at most, and a run shorter than the rate is meant for
         takes larger steps: else a short one is over before it has learned (docs/lab.md).
