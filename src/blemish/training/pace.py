@@ -14,8 +14,7 @@ class Pace:
     def __init__(self) -> None:
         self.price = 0.0
         self._iterations = -_SLOW
-        self._start = self._last = self._validating = 0.0
-        self._made, self._first = 0, 0.0
+        self._first = self._start = self._last = self._validating = 0.0
 
     @property
     def known(self) -> bool:
@@ -23,10 +22,9 @@ class Pace:
         return self._iterations >= _LAP
 
     def rough(self) -> float | None:
-        """Return the mean time of iterations after the first, before validations; None = unknown."""
-        if self._made < _ROUGH:
-            return None
-        return (self._last - self._first) / (self._made - 1)
+        """Return the mean time of iterations after the first, in the first lap; None = unknown yet."""
+        made = self._iterations + _SLOW
+        return (self._last - self._first) / (made - 1) if made >= _ROUGH else None
 
     def lap(self) -> float:
         """Return the mean time of this lap's iterations, without validations, and start another."""
@@ -38,8 +36,7 @@ class Pace:
         """Note that an iteration has ended, so many seconds after the run began."""
         self._iterations += 1
         self._last = elapsed
-        self._made += 1
-        if self._made == 1:
+        if self._iterations == 1 - _SLOW:
             self._first = elapsed
         if self._iterations == 0:
             self._start, self._validating = elapsed, 0.0
