@@ -41,15 +41,17 @@ class DataConfig(Section):
     `tiles` looks at windows of the photo's own resolution; `auto` takes strips where they show most
     good photos more than twice as large as letterbox would. overlap: share of a tile that its neighbour
     sees too. turns: mirror images and turns under which a good photo stays a good photo,
-    used to vary the training photos; `auto` finds them by comparing photos. holdout: share of the good
-    training photos kept for validation and calibration. holdout_at_least: the fewest that are kept
-    (5 % takes 19), or a quarter if that is less.
+    used to vary the training photos; `auto` finds them by comparing photos. light: how much the light
+    of training photos is varied, as the deviation of its logarithm; 0 = not at all. holdout: share of
+    the good training photos kept for validation and calibration. holdout_at_least: the fewest that are
+    kept (5 % takes 19), or a quarter if that is less.
     """
 
     size: Annotated[int, Field(ge=32, multiple_of=32)] = 256
     framing: Literal["auto", "letterbox", "strips", "tiles"] = "letterbox"
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
     turns: Literal["auto"] | tuple[Turn, ...] = ()
+    light: Annotated[float, Field(ge=0, le=1)] = 0.0
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.15
     holdout_at_least: Count = 19
 

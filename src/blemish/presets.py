@@ -10,7 +10,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"preset": "paper"},
     "base": {
         "preset": "base",
-        "data": {"framing": "auto", "turns": "auto"},
+        "data": {"framing": "auto", "turns": "auto", "light": 0.07},
         "diffusion": {"prediction": "clean"},
         "denoiser": {"width": 64, "patch": 2, "multipliers": [1, 2, 2, 4, 4]},
         "segmenter": {"kind": "features", "width": 64},
@@ -19,7 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "fast": {
         "preset": "fast",
-        "data": {"framing": "auto", "turns": "auto"},
+        "data": {"framing": "auto", "turns": "auto", "light": 0.07},
         "diffusion": {"prediction": "clean"},
         "denoiser": {
             "width": 64,

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from blemish.config import InspectorConfig
 from blemish.detection.examples import Examples
 from blemish.detection.photos import Photos, View, turned
+from blemish.detection.variation import in_other_light
 from blemish.errors import ConfigError
 from blemish.randomness import generator, normal_noise, numpy_generator, stream_seed
 from blemish.synthesis import (
@@ -132,13 +133,14 @@ class Samples(Dataset[list[Batch]]):
 
     def _sample(self, rng: np.random.Generator, slot: int) -> tuple[View, Mask, int]:
         """Return a square, its mask, and the family of its photo."""
-        share = self.config.synthesis.examples_share
+        share, light = self.config.synthesis.examples_share, self.config.data.light
         shown = slot >= self.config.training.normals and self.examples is not None
         if shown and self.examples is not None and rng.random() < share:
-            return self.examples.sample(rng, self.turns)
+            view, mask, family = self.examples.sample(rng, self.turns)
+            return in_other_light(view, light, rng), mask, family
         number = int(rng.integers(len(self.photos)))
         family = self.photos.families[number]
-        view = turned(self.photos.view(number, rng), self.turns, rng)
+        view = in_other_light(turned(self.photos.view(number, rng), self.turns, rng), light, rng)
         if slot < self.config.training.normals:
             return view, np.zeros(view.valid.shape, np.bool_), family
         return *drawn(view, self.recipe, self.textures, rng), family

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from blemish.data import read_dataset
+from blemish.detection.examples import Examples
 from blemish.detection.photos import Photos
 from blemish.detection.samples import Batch, Samples
 from blemish.errors import ConfigError
@@ -22,8 +23,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 @pytest.fixture
 def make(product, tiny) -> Maker:
-    def samples(rank: int = 0, world: int = 1, **training: object) -> Samples:
-        config = tiny(training={"normals": 4, "defects": 4} | training)
+    def samples(rank: int = 0, world: int = 1, light: float = 0.07, **training: object) -> Samples:
+        config = tiny(training={"normals": 4, "defects": 4} | training, data={"light": light})
         photos = Photos(read_dataset(product).train, config)
         return Samples(photos, config, rank, world)
 
@@ -94,7 +95,7 @@ def test_the_stream_begins_where_it_is_asked_to(make):
 
 
 def test_normal_images_are_the_photos_themselves_and_only_masks_differ_on_the_others(make):
-    samples = make()
+    samples = make(light=0)
     batch = samples[0][0]
     squares = [samples.photos.view(i, np.random.default_rng()) for i in range(len(samples.photos))]
     for photo, mask, normal in zip(batch.photo, batch.mask[:, 0], batch.normal, strict=True):
@@ -108,7 +109,7 @@ def test_normal_images_are_the_photos_themselves_and_only_masks_differ_on_the_ot
 
 
 def test_a_square_knows_the_family_of_its_photo_also_in_another_process(product, tiny):
-    config = tiny(training={"normals": 4, "defects": 4})
+    config = tiny(training={"normals": 4, "defects": 4}, data={"light": 0})
     records = read_dataset(product).train
     numbers = [10 + index // 2 for index in range(len(records))]
     photos = copy.copy(Photos(records, config, numbers))
@@ -146,7 +147,7 @@ def test_samples_are_drawn_only_once_everything_is_decided(product, tiny, undeci
 
 
 def test_allowed_turns_are_drawn_as_often_as_none(product, tiny):
-    config = tiny(data={"turns": ["mirror"]}, training={"normals": 8, "defects": 1})
+    config = tiny(data={"turns": ["mirror"], "light": 0}, training={"normals": 8, "defects": 1})
     photos = Photos(read_dataset(product).train, config)
     plain = {photos.view(i, np.random.default_rng()).image.tobytes() for i in range(len(photos))}
     samples = Samples(photos, config)
@@ -161,3 +162,34 @@ def test_allowed_turns_are_drawn_as_often_as_none(product, tiny):
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(make, world, accumulation):
     with pytest.raises(ConfigError, match="cannot be shared evenly"):
         make(0, world, accumulation=accumulation)
+
+
+def test_photos_come_in_other_light_before_a_defect_is_drawn_on_them(product, tiny):
+    def batch(light: float) -> Batch:
+        config = tiny(training={"normals": 4, "defects": 4}, data={"light": light})
+        photos = Photos(read_dataset(product).train, config)
+        return Samples(photos, config)[0][0]
+
+    plain, lit = batch(0), batch(0.05)
+    assert torch.equal(plain.family, lit.family)
+    for before, after in zip(plain.photo[:4].float(), lit.photo[:4].float(), strict=True):
+        ratio = (after / before)[before > 60]
+        assert 0.7 < float(ratio.min()) < float(ratio.max()) < 1.4
+        assert float((ratio - 1).abs().mean()) > 0.005
+    assert lit.mask[4:].flatten(1).any(dim=1).all()
+    assert not lit.mask[:4].any()
+
+
+def test_examples_come_in_other_light_too(product, tiny):
+    config = tiny(
+        training={"normals": 1, "defects": 3}, data={"light": 0.05}, synthesis={"examples_share": 1}
+    )
+    dataset = read_dataset(product)
+    examples = Examples([(record, 0) for record in dataset.defects], config)
+    squares = [examples.view(n, np.random.default_rng())[0] for n in range(len(examples))]
+    batch = Samples(Photos(dataset.train, config), config, examples=examples)[0][0]
+    for photo, mask in zip(batch.photo[1:].numpy(), batch.mask[1:, 0].numpy(), strict=True):
+        shown = [square for square in squares if np.array_equal(square.allowed, mask)]
+        assert shown
+        gaps = [np.abs(photo.astype(float) - square.image).mean() for square in shown]
+        assert 0.5 < min(gaps) < 20
