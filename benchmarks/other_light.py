@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from blemish import Detector
-from blemish.data import read_dataset, read_sample
+from blemish.data import read_dataset
+from blemish.experiments.evaluation import predictions
 from blemish.metrics.scored import Scored
+from blemish.records import Prediction
 
-LIGHTS = {"as it is": (1.0, 1.0), "darker": (0.85, 0.85), "brighter": (1.15, 1.15)}
-LIGHTS["slope"] = (float(np.exp(-0.15)), float(np.exp(0.15)))
+LIGHTS = {
+    "as it is": (1.0, 1.0),
+    "darker": (0.85, 0.85),
+    "brighter": (1.15, 1.15),
+    "slope": (float(np.exp(-0.15)), float(np.exp(0.15))),
+}
 """By how much the light is multiplied at the left and at the right edge, geometric in between."""
 
 _BATCH = 8
@@ -31,6 +38,19 @@ def lit(image: npt.NDArray[np.uint8], left: float, right: float) -> npt.NDArray[
     return np.rint(image * gain).clip(0, 255).astype(np.uint8)
 
 
+class InLight:
+    """A detector whose photos are taken in such a light."""
+
+    def __init__(self, detector: Detector, left: float, right: float) -> None:
+        self.detector, self.light = detector, (left, right)
+
+    def predict_many(
+        self, photos: Iterable[npt.NDArray[np.uint8]], **how: object
+    ) -> Iterator[Prediction]:
+        """Return what the detector says of the photos in this light."""
+        return self.detector.predict_many([lit(photo, *self.light) for photo in photos], **how)
+
+
 def main() -> None:
     """Print the figures of each light."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -40,21 +60,16 @@ def main() -> None:
     options = parser.parse_args()
     detector = Detector.load(options.detector)
     records = read_dataset(options.data).test[:: options.every]
-    for name, (left, right) in LIGHTS.items():
-        scored, called = Scored(), {True: [0, 0], False: [0, 0]}
-        for start in range(0, len(records), _BATCH):
-            samples = [read_sample(record) for record in records[start : start + _BATCH]]
-            photos = [lit(sample.image, left, right) for sample in samples]
-            found = detector.predict_many(photos, batch_size=_BATCH, reconstruct=False)
-            for sample, verdict in zip(samples, found, strict=True):
-                scored.add(sample.record.label, verdict.score, verdict.map, sample.mask)
-                counts = called[sample.record.is_good]
-                counts[0] += bool(verdict.anomalous)
-                counts[1] += 1
+    for name, light in LIGHTS.items():
+        scored, called = Scored(), {True: [], False: []}
+        found = predictions(InLight(detector, *light), records, _BATCH, reconstruct=False)
+        for sample, verdict in found:
+            scored.add(sample.record.label, verdict.score, verdict.map, sample.mask)
+            called[sample.record.is_good].append(verdict.anomalous)
         figures = scored.figures()
         row = {key: figures[key] for key in ("image_auroc", "pixel_ap", "pro")}
         shares = {"rejected_good": called[True], "found": called[False]}
-        row |= {key: hits / max(1, count) for key, (hits, count) in shares.items()}
+        row |= {key: sum(some) / max(1, len(some)) for key, some in shares.items()}
         print(json.dumps({"light": name} | row), flush=True)
 
 

@@ -164,13 +164,8 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(make, world, accumulati
         make(0, world, accumulation=accumulation)
 
 
-def test_photos_come_in_other_light_before_a_defect_is_drawn_on_them(product, tiny):
-    def batch(light: float) -> Batch:
-        config = tiny(training={"normals": 4, "defects": 4}, data={"light": light})
-        photos = Photos(read_dataset(product).train, config)
-        return Samples(photos, config)[0][0]
-
-    plain, lit = batch(0), batch(0.05)
+def test_photos_come_in_other_light_before_a_defect_is_drawn_on_them(make):
+    plain, lit = make(light=0)[0][0], make(light=0.05)[0][0]
     assert torch.equal(plain.family, lit.family)
     for before, after in zip(plain.photo[:4].float(), lit.photo[:4].float(), strict=True):
         ratio = (after / before)[before > 60]
