@@ -34,8 +34,8 @@ class Recipe:
     texture_share: share of appearances taken from textures rather than from the shuffled photo;
     None means the paper's 0.5 for objects, 1 for textures.
     stroke_share: share of masks that are cracks, scratches and pits, not Perlin blobs (ours).
-    shading_share: share of appearances that are the photo itself, locally darker, brighter, of
-    other contrast, blurred or smeared, with soft edges (ours); texture_share divides the rest.
+    shading_share: share of appearances that are the photo itself, locally darker, brighter, of other
+    contrast or colour, blurred or smeared, with soft edges (ours); texture_share divides the rest.
     missing_share: share of the defects where a piece is gone, so that the photo's own background
     shows or, on a texture, the dark (ours); the other shares divide the rest.
     monochrome: appearances lose their colour (ours): photos from a grey camera never show any, and
@@ -112,7 +112,8 @@ def synthesise(
         return overlay(image, ground, softened(gone, rng), rng.uniform(*MISSING_OPACITY)), gone
     opacity = rng.uniform(*recipe.opacity)
     if rng.random() < recipe.shading_share:
-        return overlay(image, shade(image, mask, rng), feathered(mask), opacity), mask
+        changed = shade(image, mask, rng, monochrome=recipe.monochrome)
+        return overlay(image, changed, feathered(mask), opacity), mask
     if rng.random() < recipe.foreign_share:
         appearance = augment(textures.sample(height, width, rng), rng)
     else:

@@ -20,15 +20,18 @@ VISIBLE = 12.0
 """Mean change inside the mask, in grey levels, below which nobody would see the defect."""
 
 
-def shade(image: Image, mask: Mask, rng: np.random.Generator) -> Image:
-    """Return the photo darker, brighter, flatter, blurred or smeared: uint8 RGB (H, W, 3).
+def shade(image: Image, mask: Mask, rng: np.random.Generator, *, monochrome: bool = False) -> Image:
+    """Return the photo darker, brighter, flatter, blurred, smeared or stained: uint8 RGB (H, W, 3).
+
+    monochrome: never stained with colour.
 
     On a flat surface a blurred copy looks like the original: when the change under the mask (bool
     (H, W), not empty) is below 12 grey levels on average, the levels are moved instead, away from
     the nearer end of the scale.
     """
     picture = Pillow.fromarray(image)
-    changed = np.array(CHANGES[rng.integers(len(CHANGES))](picture, rng))
+    changes = CHANGES if monochrome else (*CHANGES, tint)
+    changed = np.array(changes[rng.integers(len(changes))](picture, rng))
     before = image[mask].astype(np.float32)
     if np.abs(changed[mask] - before).mean() >= VISIBLE:
         return changed
@@ -53,6 +56,13 @@ def contrast(picture: Pillow.Image, rng: np.random.Generator) -> Pillow.Image:
     return Pillow.fromarray(_with_levels(picture, pivot + (LEVELS - pivot) * factor))
 
 
+def tint(picture: Pillow.Image, rng: np.random.Generator) -> Pillow.Image:
+    """Return each channel times its own exp(U(-0.7, 0.7)), clipped: a transparent stain."""
+    gains = np.exp(rng.uniform(-0.7, 0.7, (3, 1)))
+    table = np.clip(np.rint(gains * LEVELS), 0, 255).astype(int)
+    return picture.point(table.ravel().tolist())
+
+
 def blur(picture: Pillow.Image, rng: np.random.Generator) -> Pillow.Image:
     """Return the picture out of focus: a box of 2 to 6 % of its shorter side."""
     return picture.filter(ImageFilter.BoxBlur(rng.uniform(0.02, 0.06) * min(picture.size)))
@@ -72,3 +82,4 @@ def _with_levels(picture: Pillow.Image, levels: npt.NDArray[np.floating[Any]]) -
 
 
 CHANGES: tuple[Change, ...] = (darken, brighten, contrast, blur, smear)
+"""Of photos with and without colour; `tint` joins them where there is colour."""

@@ -33,6 +33,28 @@ def test_darker_is_darker_and_brighter_is_brighter_everywhere():
         assert not np.array_equal(brighter, photo())
 
 
+def test_a_stain_is_the_photo_through_one_filter():
+    gradient = np.arange(0, 240, 5, dtype=np.uint8)[:, None, None].repeat(64, 1).repeat(3, 2)
+    for seed in range(10):
+        stained = np.asarray(shading.tint(Pillow.fromarray(gradient), np.random.default_rng(seed)))
+        gains = stained[20, 0] / gradient[20, 0]
+        assert (abs(np.log(gains)) < 0.71).all()
+        assert np.ptp(gains) > 0
+        expected = np.clip(gradient * gains, 0, 255)
+        assert np.abs(stained - expected).max() < 2
+
+
+def test_a_grey_photo_is_never_stained_with_colour():
+    grey = photo()[..., :1].repeat(3, axis=2)
+    mask = np.ones(grey.shape[:2], np.bool_)
+    colourful = {False: 0, True: 0}
+    for monochrome in colourful:
+        for seed in range(100):
+            changed = shade(grey, mask, np.random.default_rng(seed), monochrome=monochrome)
+            colourful[monochrome] += np.ptp(changed.astype(int), axis=2).max() > 0
+    assert colourful == {False: pytest.approx(100 / 6, abs=12), True: 0}
+
+
 def test_smearing_moves_the_photo_and_wraps_around():
     moved = np.asarray(shading.smear(Pillow.fromarray(photo()), np.random.default_rng(0)))
     shifts = [(down, across) for down in range(-6, 7) for across in range(-6, 7)]
@@ -46,7 +68,7 @@ def test_blurring_lowers_the_variance():
     assert blurred.var() < photo().var()
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("change", [*CHANGES, shading.tint], ids=lambda change: change.__name__)
 def test_every_change_keeps_size_and_mode(change):
     changed = change(Pillow.fromarray(photo()), np.random.default_rng(0))
     assert (changed.size, changed.mode) == ((64, 48), "RGB")

@@ -1,0 +1,72 @@
+"""Make a product line of photos that all show a defect: squares without one are its good photos.
+
+    python benchmarks/cut_squares.py DATA OUT --side 128
+
+Every second photo of a type gives the good squares to learn from; the others give the squares to
+judge, good ones and those that a defect covers at least a hundredth of. OUT is an MVTec tree.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy.ndimage import maximum_filter
+
+from blemish.data import read_dataset
+from blemish.records import Record, by_label
+
+ROOM = 9
+"""A good square keeps this many pixels away from every mask (a side of the window, in pixels)."""
+
+LEAST = 0.01
+"""Least share of a square that a defect to be judged covers; squares between are left out."""
+
+
+def main() -> None:
+    """Cut the photos and write the tree."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--side", type=int, default=128, help="pixels")
+    options = parser.parse_args()
+    counts: Counter[str] = Counter()
+    for group in by_label(read_dataset(options.data).defects).values():
+        for number, record in enumerate(group):
+            counts += _cut(record, options.out, options.side, "test" if number % 2 else "train")
+    print(dict(counts))
+
+
+def _cut(record: Record, out: Path, side: int, split: str) -> Counter[str]:
+    with Image.open(record.image) as photo:
+        pixels = np.asarray(photo)
+    with Image.open(record.mask or "") as drawn:
+        mask = np.asarray(drawn.convert("L")) > 0
+    near = maximum_filter(mask, ROOM)
+    counts: Counter[str] = Counter()
+    for top in range(0, mask.shape[0] - side + 1, side):
+        for left in range(0, mask.shape[1] - side + 1, side):
+            window = (slice(top, top + side), slice(left, left + side))
+            name = f"{record.label}_{record.image.stem}_{top}_{left}"
+            if not near[window].any():
+                _write(out / split / "good" / f"{name}.png", pixels[window])
+                counts[f"{split} good"] += 1
+            elif split == "test" and mask[window].mean() >= LEAST:
+                _write(out / split / record.label / f"{name}.png", pixels[window])
+                drawn_here = mask[window].astype(np.uint8) * 255
+                _write(out / "ground_truth" / record.label / f"{name}_mask.png", drawn_here)
+                counts[record.label] += 1
+    return counts
+
+
+def _write(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+if __name__ == "__main__":
+    main()
