@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import maximum_filter
 
-from blemish.data import read_dataset
+from blemish.data import read_dataset, read_sample
 from blemish.records import Record, by_label
 
 ROOM = 9
@@ -42,10 +42,10 @@ def main() -> None:
 
 
 def _cut(record: Record, out: Path, side: int, split: str) -> Counter[str]:
-    with Image.open(record.image) as photo:
-        pixels = np.asarray(photo)
-    with Image.open(record.mask or "") as drawn:
-        mask = np.asarray(drawn.convert("L")) > 0
+    sample = read_sample(record)
+    if sample.mask is None:
+        raise SystemExit(f"{record.image} has no mask: nobody knows which of its squares are good")
+    pixels, mask = sample.image, sample.mask
     near = maximum_filter(mask, ROOM)
     counts: Counter[str] = Counter()
     for top in range(0, mask.shape[0] - side + 1, side):
