@@ -12,16 +12,13 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
 from scipy.ndimage import maximum_filter
 
-from blemish.data import read_dataset, read_sample
+from blemish.data import read_dataset, read_sample, write_png
 from blemish.records import Record, by_label
 
 ROOM = 9
-"""A good square keeps this many pixels away from every mask (a side of the window, in pixels)."""
+"""No pixel of a good square lies in a window of this side about a pixel of a mask."""
 
 LEAST = 0.01
 """Least share of a square that a defect to be judged covers; squares between are left out."""
@@ -53,19 +50,13 @@ def _cut(record: Record, out: Path, side: int, split: str) -> Counter[str]:
             window = (slice(top, top + side), slice(left, left + side))
             name = f"{record.label}_{record.image.stem}_{top}_{left}"
             if not near[window].any():
-                _write(out / split / "good" / f"{name}.png", pixels[window])
+                write_png(out / split / "good" / f"{name}.png", pixels[window])
                 counts[f"{split} good"] += 1
             elif split == "test" and mask[window].mean() >= LEAST:
-                _write(out / split / record.label / f"{name}.png", pixels[window])
-                drawn_here = mask[window].astype(np.uint8) * 255
-                _write(out / "ground_truth" / record.label / f"{name}_mask.png", drawn_here)
+                write_png(out / split / record.label / f"{name}.png", pixels[window])
+                write_png(out / "ground_truth" / record.label / f"{name}_mask.png", mask[window])
                 counts[record.label] += 1
     return counts
-
-
-def _write(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
 
 
 if __name__ == "__main__":

@@ -59,8 +59,7 @@ def contrast(picture: Pillow.Image, rng: np.random.Generator) -> Pillow.Image:
 def tint(picture: Pillow.Image, rng: np.random.Generator) -> Pillow.Image:
     """Return each channel times its own exp(U(-0.7, 0.7)), clipped: a transparent stain."""
     gains = np.exp(rng.uniform(-0.7, 0.7, (3, 1)))
-    table = np.clip(np.rint(gains * LEVELS), 0, 255).astype(int)
-    return picture.point(table.ravel().tolist())
+    return Pillow.fromarray(_with_levels(picture, gains * LEVELS))
 
 
 def blur(picture: Pillow.Image, rng: np.random.Generator) -> Pillow.Image:
@@ -77,8 +76,9 @@ def smear(picture: Pillow.Image, rng: np.random.Generator) -> Pillow.Image:
 
 
 def _with_levels(picture: Pillow.Image, levels: npt.NDArray[np.floating[Any]]) -> Image:
-    table = np.clip(np.rint(levels), 0, 255).astype(int).tolist()
-    return np.array(picture.point(table * 3))
+    """Return the picture with new levels, clipped: the same (256,), or each channel's own (3, 256)."""
+    table = np.broadcast_to(np.clip(np.rint(levels), 0, 255).astype(int), (3, len(LEVELS)))
+    return np.array(picture.point(table.ravel().tolist()))
 
 
 CHANGES: tuple[Change, ...] = (darken, brighten, contrast, blur, smear)
