@@ -1,4 +1,4 @@
-"""Judge a detector on its test photos in other light: darker, brighter, with a slope of light.
+"""Judge a detector on its test photos in other light: darker, brighter, warmer, with a slope of light.
 
     python benchmarks/other_light.py DETECTOR DATA [--every 3]
 
@@ -21,34 +21,40 @@ from blemish.experiments.evaluation import predictions
 from blemish.metrics.scored import Scored
 from blemish.records import Prediction
 
-LIGHTS = {
+Light = tuple[npt.ArrayLike, npt.ArrayLike]
+
+WARM = (1.05, 1.0, 0.95)
+LIGHTS: dict[str, Light] = {
     "as it is": (1.0, 1.0),
     "darker": (0.85, 0.85),
     "brighter": (1.15, 1.15),
-    "slope": (float(np.exp(-0.15)), float(np.exp(0.15))),
+    "warmer": (WARM, WARM),
+    "slope": (np.exp(-0.15), np.exp(0.15)),
 }
-"""By how much the light is multiplied at the left and at the right edge, geometric in between."""
+"""By how much light, or red, green and blue, is multiplied at the left and at the right edge, geometric
+in between."""
 
 _BATCH = 8
 
 
-def lit(image: npt.NDArray[np.uint8], left: float, right: float) -> npt.NDArray[np.uint8]:
+def lit(image: npt.NDArray[np.uint8], light: Light) -> npt.NDArray[np.uint8]:
     """Return a photo, uint8 (H, W, 3), in such a light."""
-    gain = np.geomspace(left, right, image.shape[1])[None, :, None]
+    left, right = (np.broadcast_to(edge, 3) for edge in light)
+    gain = np.geomspace(left, right, image.shape[1])[np.newaxis]
     return np.rint(image * gain).clip(0, 255).astype(np.uint8)
 
 
 class InLight:
     """A detector whose photos are taken in such a light."""
 
-    def __init__(self, detector: Detector, left: float, right: float) -> None:
-        self.detector, self.light = detector, (left, right)
+    def __init__(self, detector: Detector, light: Light) -> None:
+        self.detector, self.light = detector, light
 
     def predict_many(
         self, photos: Iterable[npt.NDArray[np.uint8]], **how: object
     ) -> Iterator[Prediction]:
         """Return what the detector says of the photos in this light."""
-        return self.detector.predict_many([lit(photo, *self.light) for photo in photos], **how)
+        return self.detector.predict_many([lit(photo, self.light) for photo in photos], **how)
 
 
 def main() -> None:
@@ -62,7 +68,7 @@ def main() -> None:
     records = read_dataset(options.data).test[:: options.every]
     for name, light in LIGHTS.items():
         scored, called = Scored(), {True: [], False: []}
-        found = predictions(InLight(detector, *light), records, _BATCH, reconstruct=False)
+        found = predictions(InLight(detector, light), records, _BATCH, reconstruct=False)
         for sample, verdict in found:
             scored.add(sample.record.label, verdict.score, verdict.map, sample.mask)
             called[sample.record.is_good].append(verdict.anomalous)

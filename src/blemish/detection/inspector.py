@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from blemish import randomness
 from blemish.config import InspectorConfig
-from blemish.detection.evidence import Opinion
+from blemish.detection.evidence import Opinion, Usual, chroma
 from blemish.diffusion import (
     add_noise,
     kept_at,
@@ -32,6 +32,9 @@ from blemish.networks import (
 )
 
 _STATISTICS = 64
+
+USUAL = ("ceiling", "spread", "stain")
+"""Under which names an inspector keeps its `Usual`."""
 
 
 class Guess(NamedTuple):
@@ -74,6 +77,8 @@ class Inspector(nn.Module):
 
     kept: Tensor
     ceiling: Tensor
+    spread: Tensor
+    stain: Tensor
     trust: Tensor
 
     def __init__(self, config: InspectorConfig) -> None:
@@ -106,7 +111,8 @@ class Inspector(nn.Module):
         )
         kept = linear_kept(diffusion.steps, diffusion.beta_start, diffusion.beta_end)
         self.register_buffer("kept", kept, persistent=False)
-        self.register_buffer("ceiling", torch.zeros(()))
+        for name, value in zip(USUAL, Usual(torch.zeros(())), strict=True):
+            self.register_buffer(name, value.clone())
         self.register_buffer("trust", torch.ones(()))
 
     @classmethod
@@ -149,7 +155,12 @@ class Inspector(nn.Module):
         in `novelty`.
         """
         opinion = self.opinion(photo, noise, own=own)
-        return opinion.verdict(self.ceiling, self.trust), opinion.reconstruction
+        return opinion.verdict(self.usual, self.trust), opinion.reconstruction
+
+    @property
+    def usual(self) -> Usual:
+        """What good photos reach, as `settle` of the training found."""
+        return Usual(self.ceiling, self.spread, self.stain)
 
     def opinion(
         self, photo: Tensor, noise: Tensor, *, quick: bool = False, own: Tensor | None = None
@@ -170,7 +181,8 @@ class Inspector(nn.Module):
         novelty = self.novelty(features, own)
         learned = self.segment(image, normal, features, novelty).float()
         residual = log_distance(features[1] - normal.features[0]) if features else None
-        return Opinion(learned, novelty, residual, normal.image)
+        colour = chroma(image - normal.image) if features else None
+        return Opinion(learned, novelty, residual, normal.image, colour)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Return the photo's standardised ImageNet features; none when the segmenter uses none."""

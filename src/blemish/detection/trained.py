@@ -14,7 +14,8 @@ from torch import Tensor
 
 from blemish import artifacts, config, hardware, runtime
 from blemish.config import InspectorConfig
-from blemish.detection.inspector import Inspector
+from blemish.detection.evidence import Usual
+from blemish.detection.inspector import USUAL, Inspector
 from blemish.detection.noise import NoiseField
 from blemish.errors import ArtifactError
 from blemish.verdicts import TRAINED, Calibration, Detector
@@ -61,6 +62,9 @@ class TrainedDetector(Detector):
         # Saved before there was a trust: what was learned counted once.
         tensors.setdefault("trust", torch.ones(()))
         try:
+            # Saved before a colour could be a stain: none is.
+            for name, value in zip(USUAL, Usual(tensors["ceiling"]), strict=True):
+                tensors.setdefault(name, value)
             told, facts, settings = card["calibration"], card["facts"], config.parse(card["config"])
             calibration = Calibration.of(told["scores"], told["false_alarm_rate"])
             calibrated = told["precision"]

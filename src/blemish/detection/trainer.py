@@ -20,9 +20,9 @@ from blemish import hardware, randomness, runtime
 from blemish.config import InspectorConfig
 from blemish.data import Dataset, Split, write_png
 from blemish.data.pictures import contact_sheet, overlay
-from blemish.detection.evidence import Opinion
+from blemish.detection.evidence import Opinion, Usual, usual
 from blemish.detection.examples import Examples, divided, gathered
-from blemish.detection.inspector import Inspector, as_float
+from blemish.detection.inspector import USUAL, Inspector, as_float
 from blemish.detection.joint import Objective
 from blemish.detection.noise import NoiseField
 from blemish.detection.photos import Photos, View, framed, settled, some_photos, some_squares
@@ -147,9 +147,9 @@ class InspectorTask:
         longer than training.
         """
         opinions = list(self.opinions(self.held_out, quick=True))
-        ceiling, scores, labels, pixels = self._ceiling(self.held_out, opinions), [], [], PixelScores()
+        reached, scores, labels, pixels = self._usual(self.held_out, opinions), [], [], PixelScores()
         for square, opinion in zip(self.held_out, opinions, strict=True):
-            values = opinion.verdict(ceiling, self.credit.trust).sigmoid()[0, 0].numpy()
+            values = opinion.verdict(reached, self.credit.trust).sigmoid()[0, 0].numpy()
             scores.append(image_score(values, square.view.valid))
             labels.append(bool(square.mask.any()))
             pixels.add(values, square.mask, square.view.valid)
@@ -157,11 +157,12 @@ class InspectorTask:
         return {"image_auroc": image, "pixel_ap": pixel, "objective": (image + pixel) / 2}
 
     def settle(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the inspector's whole state with these learned weights, their ceiling and trust."""
+        """Return the inspector's whole state with these learned weights, calibrated."""
         self.inspector.load_state_dict(weights, strict=False)
         self.inspector.eval()
         calm = [square for square in self.held_out if not square.mask.any()]
-        self.inspector.ceiling.copy_(self._ceiling(calm, self.opinions(calm)))
+        for name, value in zip(USUAL, self._usual(calm, self.opinions(calm)), strict=True):
+            self.inspector.get_buffer(name).copy_(value)
         self.inspector.trust.fill_(self.credit.trust)
         return dict(self.inspector.state_dict())
 
@@ -169,24 +170,21 @@ class InspectorTask:
         """Draw photo, reconstruction, map and mask of some held-out squares."""
         part = self.held_out[: 2 * _SHEET_ROWS]
         opinions = list(self.opinions(part, quick=True))
-        ceiling = self._ceiling(part, opinions)
+        reached = self._usual(part, opinions)
         rows = []
         for square, opinion in zip(part, opinions, strict=True):
-            values = opinion.verdict(ceiling, self.credit.trust).sigmoid()[0, 0].numpy()
+            values = opinion.verdict(reached, self.credit.trust).sigmoid()[0, 0].numpy()
             shown = opinion.reconstruction[0].permute(1, 2, 0).numpy()
             picture = np.rint(shown.clip(0, 1) * 255).astype(np.uint8)
             mask = np.repeat(square.mask[..., None], 3, axis=2).astype(np.uint8) * 255
             rows.append([square.view.image, picture, overlay(square.view.image, values), mask])
         write_png(path, contact_sheet(rows, ["photo", "reconstruction", "map", "drawn defect"]))
 
-    def _ceiling(self, squares: Iterable[HeldOut], opinions: Iterable[Opinion]) -> Tensor:
-        """Return what the segmenter stays below on a share of the pixels of good squares (`Credit`)."""
-        calm = [
-            opinion.learned[0, 0].numpy()[square.view.valid]
-            for square, opinion in zip(squares, opinions, strict=True)
-            if not square.mask.any()
-        ]
-        return torch.tensor(np.quantile(np.concatenate(calm), self.credit.calm), dtype=torch.float32)
+    def _usual(self, squares: Iterable[HeldOut], opinions: Iterable[Opinion]) -> Usual:
+        """Return what the good ones of these squares reach."""
+        pairs = zip(squares, opinions, strict=True)
+        good = [(opinion, square.view.valid) for square, opinion in pairs if not square.mask.any()]
+        return usual([opinion for opinion, _ in good], [valid for _, valid in good], self.credit.calm)
 
     def opinions(self, squares: Sequence[HeldOut], *, quick: bool = False) -> Iterator[Opinion]:
         """Yield the inspector's opinion on each square, as a batch of one on the CPU."""

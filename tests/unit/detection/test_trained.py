@@ -211,6 +211,15 @@ def test_a_detector_saved_before_there_was_a_trust_counts_what_it_learned_once(f
     assert float(old.inspector.trust) == 1
 
 
+def test_in_a_detector_saved_before_there_were_stains_no_colour_is_one(folder):
+    tensors, card = load_artifact(folder)
+    del tensors["spread"], tensors["stain"]
+    save_artifact(folder, tensors, card)
+    old = load(folder)
+    assert old.inspector.spread.tolist() == [1, 1]
+    assert float(old.inspector.stain) > 1000
+
+
 def test_an_artifact_of_another_kind_is_refused(tmp_path):
     save_artifact(tmp_path / "other", {"x": torch.zeros(1)}, {"kind": "embedding"})
     with pytest.raises(ArtifactError, match="holds a embedding, expected an inspector"):
