@@ -103,6 +103,11 @@ class Template:
         around = ndimage.binary_dilation(self.mask, np.ones((3, 3)), iterations=near)
         return not bool(whole[around].all())
 
+    @property
+    def gone(self) -> bool:
+        """Whether a piece of the product is missing: most of the mask lies where none was found."""
+        return bool((self.mask & ~self.product).sum() > self.mask.sum() / 2)
+
 
 def read_templates(
     records: Iterable[Record], kind: ProductKind = "texture", given: Iterable[Path] = ()

@@ -18,6 +18,7 @@ from blemish.data import read_mask
 from blemish.errors import DatasetError
 from blemish.generation.habits import OVERLAP, Habit, in_box, lookup, some_pixels
 from blemish.generation.masks import Points, Side, Template, bounds, cleaned
+from blemish.generation.outlines import filled, outline_places, with_rim
 from blemish.generation.warps import STILL, Change, Jitter, Warp, change, render, turned_side
 from blemish.runtime import file_sha256
 from blemish.synthesis.arrays import Image, Mask
@@ -160,19 +161,23 @@ def place(
 
     Where the type keeps to places, the new one is the template's own with a kernel's noise (a smoothed
     bootstrap); otherwise any place of the region is as likely. A mask that a side of the frame cut off
-    lies at that side again, one at the edge of the product crosses it again. Tried until 3/4 of the
-    mask lie in the region; after 20 attempts anywhere, ever smaller, and with any pixel of the mask in
-    the region, as the centre of a bent one may lie outside of it. stray: any place is as likely,
-    whatever the type keeps to, and no side of the frame continues what it cut off; but a mask at the
-    edge of the product stays at one. rigid: of its own size and shape in pixels, and only turned as the
-    jitter's turns say, so that pixels go to pixels.
+    lies at that side again, one at the edge of the product crosses it again where the outline runs as
+    it did (`outline_places`), and reaches beyond it where a piece is gone (`with_rim`). Tried until 3/4
+    of the mask lie in the region; after 20 attempts anywhere, ever smaller, and with any pixel of the
+    mask in the region, as the centre of a bent one may lie outside of it. stray: any place is as
+    likely, whatever the type keeps to, and no side of the frame continues what it cut off; but a mask
+    at the edge of the product stays at one. rigid: of its own size and shape in pixels, and only turned
+    as the jitter's turns say, so that pixels go to pixels.
 
     Raises:
         NoPlaceError: the region is empty, or the mask does not fit it.
     """
-    allowed = product if region is None else region
     at_edge = template.at_edge and not product.all()
-    keeps = at_edge or (known.keeps and not stray)
+    allowed = product if region is None else region
+    if at_edge and template.gone and region is None:
+        allowed = with_rim(product)
+    keeps = known.keeps and not stray
+    rim: Points | None = None
     centre = template.centre
     if stray and not at_edge:
         template = _loose(template)
@@ -184,17 +189,22 @@ def place(
         docks = _docks(template, made, allowed) if late < 0 else ()
         stretch = np.ones(2) if rigid else _stretch(template, made, allowed.shape, docks, scale)
         linear = np.diag(stretch) @ made.heading * scale
+        if at_edge and late < 0 and rim is None:  # as long as it is not late, size and heading stay
+            rim = outline_places(template, linear, product)
         if keeps and late < 0:
             spot = _own_place(template, product, made, rng.normal(0, known.spread))
         else:
             spot = _anywhere(allowed, rng)
+        if late < 0 and rim is not None and len(rim):
+            spot = _nearest(rim, spot) if keeps else rim[rng.integers(len(rim))]
         if late >= 0:
             spot -= linear @ (_anywhere(template.mask, rng) - template.centre)
         warp = Warp(linear, template.centre, template.reach, spot, made.bend)
         warp = _docked(template, warp, docks, allowed.shape)
         warp = _snapped(warp) if rigid and late < 0 else warp
         share = _share_inside(template, warp, allowed, docks)
-        if share < OVERLAP or (at_edge and late < 0 and share == 1):
+        crosses = not at_edge or _share_inside(template, warp, filled(product), docks) < 1
+        if share < OVERLAP or (late < 0 and not crosses):
             continue
         whole = render(template, warp, (allowed.shape[0], allowed.shape[1]))
         mask = cleaned(whole & allowed)
@@ -267,6 +277,11 @@ def _own_place(template: Template, product: Mask, made: Change, noise: Points) -
     first, last = bounds(product)
     spot: Points = first + (share + 0.5) * (last - 1 - first)
     return spot
+
+
+def _nearest(places: Points, spot: Points) -> Points:
+    nearest: Points = places[((places - spot) ** 2).sum(1).argmin()]
+    return nearest
 
 
 def _anywhere(allowed: Mask, rng: np.random.Generator) -> Points:

@@ -1,0 +1,90 @@
+"""Where on a product's outline a mask at its edge fits: a chip of a rim goes to a rim."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from blemish.generation.habits import lookup
+from blemish.generation.masks import EDGE, Points, Template, bounds
+from blemish.synthesis.arrays import Mask
+
+ALIKE = 0.03
+"""Places fit as well as the best where they agree with it but for this share of the surroundings."""
+
+RIM = 2 * EDGE
+
+_AROUND = 0.25
+_POINTS, _PLACES = 24, 2000
+
+
+def outline_places(template: Template, linear: Points, product: Mask) -> Points:
+    """Return where the mask's centre may go so that the outline runs through it as it did, (n, 2).
+
+        agreement(y) = share of x around the mask with whole(x) = product(y + linear (x - centre))
+
+    whole: the template's product with its mask and its holes; the product's holes are filled, too. What
+    falls outside of the frame is no product. Those are returned whose agreement is at most 0.03 below
+    the largest, moved outwards by 2 % of the product's smaller side, so that nothing of it stays beyond
+    the mask; none where the product is empty.
+    """
+    whole, target = filled(template.product | template.mask), filled(product)
+    if not target.any():
+        return np.empty((0, 2))
+    first, last = bounds(template.mask)
+    margin = _AROUND * (last - first)
+    axes = [
+        np.linspace(first[axis] - margin[axis], last[axis] - 1 + margin[axis], _POINTS)
+        for axis in (0, 1)
+    ]
+    around = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    inside = lookup(whole, around)
+    away = (around - template.centre) @ linear.T
+    reach = np.abs((np.argwhere(template.mask) - template.centre) @ linear.T).max(0)
+    spots = _near_edge(target, reach)
+    agreement = (lookup(target, spots[:, np.newaxis] + away) == inside).mean(1)
+    fitting = spots[agreement >= agreement.max() - ALIKE]
+    box = bounds(target)
+    places: Points = fitting + outwards(away, inside) * EDGE * float((box[1] - box[0]).min())
+    return places
+
+
+def outwards(away: Points, inside: npt.NDArray[np.bool_]) -> Points:
+    """Return the unit vector from the places inside to those outside, (2,); 0 where all are one."""
+    if inside.all() or not inside.any():
+        return np.zeros(2)
+    towards: Points = away[~inside].mean(0) - away[inside].mean(0)
+    return towards / max(float(np.linalg.norm(towards)), 1e-9)
+
+
+def filled(product: Mask) -> Mask:
+    """Return a product without its holes."""
+    whole: Mask = ndimage.binary_fill_holes(product)
+    return whole
+
+
+def with_rim(product: Mask) -> Mask:
+    """Return a product and what lies just beyond its outline, where a missing piece of it shows.
+
+    As far as 4 % of its smaller side: facets in the shade are easily taken for background.
+    """
+    if not product.any():
+        return product
+    whole, box = filled(product), bounds(product)
+    steps = max(1, round(RIM * float((box[1] - box[0]).min())))
+    rim: Mask = ndimage.binary_dilation(whole, np.ones((3, 3)), iterations=steps) & ~whole
+    return rim | product
+
+
+def _near_edge(product: Mask, reach: Points) -> Points:
+    """Return pixels of the product no further from its edge than a mask reaches, evenly chosen."""
+    size = np.maximum(np.ceil(reach).astype(int), 1) * 2 + 1
+    # Beyond the frame a product that it cuts off goes on: that is no edge of it.
+    core = ndimage.minimum_filter(product, size=tuple(size), mode="nearest")
+    pixels = np.argwhere(product & ~core).astype(np.float64)
+    if not len(pixels):
+        pixels = np.argwhere(product).astype(np.float64)
+    chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), _PLACES)).round().astype(int)
+    evenly: Points = pixels[chosen]
+    return evenly
