@@ -147,8 +147,9 @@ def _generated(dataset: Dataset, run: Path, device: str) -> tuple[Record, ...]:
     entries = generator.generate(dataset.train, counts, pairs)
     for label in generator.types:
         some = [entry for entry in entries if entry.label == label]
-        real = generator.repertoire.real(label)
-        write_png(run / "sheets" / f"{label}.png", comparison(pairs, some, real, 4))
+        passed, real = [entry for entry in some if entry.accepted], generator.repertoire.real(label)
+        sheet = comparison(pairs, passed or some, real, 4, scores=False)
+        write_png(run / "sheets" / f"{label}.png", sheet)
     return read_dataset(pairs).train_defects
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from blemish.data import natural_key
+from blemish.generation import Entry, read_manifest
 from blemish.runtime import atomic_write
 
 FIGURES = (
@@ -40,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """One product. sheets: type and PNG in base64; reports: name and path beside the page."""
+    """One product. sheets: title and PNG in base64; reports: name and path beside the page."""
 
     product: str
     rows: tuple[Row, ...]
@@ -49,7 +50,11 @@ class Chapter:
 
 
 def chapter(product: str, run: Path, figures: Mapping[str, Mapping[str, Any]]) -> Chapter:
-    """Return a product's chapter. run: with `sheets/<type>.png`; figures: `without` and `with`."""
+    """Return a product's chapter.
+
+    run: with `sheets/<type>.png`, and with `generated` where pairs were; figures: `without` and `with`.
+    """
+    pairs = read_manifest(run / "generated").entries.values()
     rows = (
         Row(title, means, figures["without"].get(name), figures["with"].get(name))
         for name, title, means in FIGURES
@@ -59,12 +64,21 @@ def chapter(product: str, run: Path, figures: Mapping[str, Mapping[str, Any]]) -
     return Chapter(
         product,
         tuple(rows),
-        tuple((sheet.stem, base64.b64encode(sheet.read_bytes()).decode()) for sheet in sheets),
+        tuple(
+            (_title(sheet.stem, pairs), base64.b64encode(sheet.read_bytes()).decode())
+            for sheet in sheets
+        ),
         tuple(
             (f"{name} generated defects", Path(found["report"]).relative_to(root).as_posix())
             for name, found in figures.items()
         ),
     )
+
+
+def _title(label: str, pairs: Collection[Entry]) -> str:
+    """Return a type with how many of its pairs the detector learned from."""
+    passed = [pair.accepted for pair in pairs if pair.label == label]
+    return f"{label}: {sum(passed)} of {len(passed)} passed the gate" if passed else label
 
 
 def write_story(path: Path, chapters: Sequence[Chapter]) -> None:

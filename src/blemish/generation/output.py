@@ -132,12 +132,18 @@ def include_good(root: Path, records: Sequence[Record]) -> None:
 
 
 def comparison(
-    root: Path, entries: Sequence[Entry], real: Sequence[tuple[Image, Mask]], shown: int = 12
+    root: Path,
+    entries: Sequence[Entry],
+    real: Sequence[tuple[Image, Mask]],
+    shown: int = 12,
+    *,
+    scores: bool = True,
 ) -> Image:
     """Return a sheet of rows: a real defect, a generated one, its mask and scores, the photo before.
 
     Each is a square around the defect. At most `shown` pairs, spread evenly; the real ones repeat when
     there are fewer. Left out are the real ones where there are none, and a photo before that is gone.
+    scores: whether the gate's figures are shown; why it refused a pair always is.
 
     Raises:
         ImageError: a pair cannot be read, or there is none.
@@ -152,8 +158,9 @@ def comparison(
         sample = read_sample(entry.record(root))
         assert sample.mask is not None  # noqa: S101 - every entry has one
         window = window_around(sample.mask, _SHOWN)
-        scores = [f"{name} {value:.2f}" for name, value in entry.scores.items() if value is not None]
-        said, before = [*scores, *entry.reasons], Path(entry.source)
+        known = entry.scores.items() if scores else ()
+        figures = [f"{name} {value:.2f}" for name, value in known if value is not None]
+        said, before = [*figures, *entry.reasons], Path(entry.source)
         drawn = [_outlined(window_around(mask, _SHOWN), photo, mask) for photo, mask in beside(row)]
         drawn.append(window.cut(sample.image))
         after = [window.cut(read_image(before))] if before.is_file() else []

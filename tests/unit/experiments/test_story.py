@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 from blemish.data import write_png
 from blemish.experiments.story import chapter, write_story
+from blemish.generation import Entry
+from blemish.generation.manifest import Manifest, Run
 
 FIGURES = {"image_auroc": 0.9, "pixel_auroc": 0.8, "pixel_ap": 0.4, "pixel_f1_max": 0.5, "pro": None}
 
@@ -36,6 +39,21 @@ def test_the_gain_is_with_less_without_and_unknown_where_one_is(run):
     assert gains["Pixel AP"] == pytest.approx(0.15)
     assert gains["Image AUROC"] == 0
     assert gains["PRO"] is None
+
+
+def test_over_a_sheet_stands_how_many_pairs_passed_the_gate(run):
+    assert told(run).sheets[0][0] == "rust <b>"
+    digests = dict.fromkeys(("image_sha256", "mask_sha256", "source_sha256"), "a")
+    pair = Entry(
+        image="i.png", mask="m.png", label="", index=0, run=Run(0, "m"), source="s.png", **digests
+    )
+    entries = {
+        (label, index): replace(pair, label=label, index=index, accepted=index != 1)
+        for label in ("rust <b>", "dent")
+        for index in range(3)
+    }
+    Manifest(entries).write(run / "generated")
+    assert told(run).sheets[0][0] == "rust <b>: 2 of 3 passed the gate"
 
 
 def test_the_page_has_the_figures_the_sheets_and_links_to_the_reports_beside_it(run, tmp_path):

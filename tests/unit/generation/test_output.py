@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -212,5 +213,10 @@ def test_the_sheet_shows_real_and_generated_side_by_side(tmp_path, make, source)
     sheet = comparison(tmp_path / "out", entries, real, shown=3)
     assert sheet.shape[1] == 8 + 4 * (192 + 8)
     assert sheet.shape[0] > 3 * 192
+    bare = comparison(tmp_path / "out", entries, real, shown=3, scores=False)
+    assert bare.shape[0] < sheet.shape[0]
+    refused = [replace(entry, reasons=("seam 3 above 2",)) for entry in entries]
+    said = comparison(tmp_path / "out", refused, real, shown=3, scores=False)
+    assert bare.shape[0] < said.shape[0] < sheet.shape[0]
     source.image.unlink()
     assert comparison(tmp_path / "out", entries, real, shown=3).shape[1] == 8 + 3 * (192 + 8)
