@@ -88,10 +88,11 @@ def main() -> None:
     _, singles = paced(inspect(1), options.seconds)
     squares = torch.from_numpy(np.stack(photos[:8])).to(where)
     noise = torch.randn(8, 2, 3, size, size).to(where)
+    prepared = hardware.prepared(detector.inspector, dtype)
 
     def networks() -> None:
         with torch.inference_mode(), hardware.autocast(where, dtype):
-            detector.inspector(squares, noise)
+            prepared(squares, noise)
 
     inside, _ = paced(networks, options.seconds)
     training = settings.training

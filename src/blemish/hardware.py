@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterator
+from typing import TypeVar
 
 import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
+from torch import nn
 
 from blemish.errors import ConfigError
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def device(name: str = "auto") -> torch.device:
@@ -98,6 +103,25 @@ def precision(name: str, where: torch.device) -> torch.dtype:
     if name == "bf16" or (name == "auto" and has_fast_bfloat16(where)):
         return torch.bfloat16
     return torch.float32
+
+
+def prepared(module: Module, dtype: torch.dtype) -> Module:
+    """Return a network whose convolutions and linear layers hold their weights in `dtype`.
+
+    What `autocast` works out is the same, bit for bit, without rounding the weights anew in each pass.
+    All else is shared with `module`, which stays as it is; in float32 that itself is returned.
+    """
+    if dtype == torch.float32:
+        return module
+    layers = [layer for layer in module.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    rounded = {id(weight) for layer in layers for weight in layer.parameters(recurse=False)}
+    tensors = [*module.parameters(), *module.buffers()]
+    shared = {id(tensor): tensor for tensor in tensors if id(tensor) not in rounded}
+    copied = copy.deepcopy(module, shared)
+    for layer in copied.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            layer.to(dtype)
+    return copied
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from accelerate import Accelerator, PartialState
+from torch import nn
 
 from blemish import hardware
 from blemish.errors import ConfigError
@@ -38,3 +39,22 @@ def test_a_device_that_cannot_hold_a_schedule_is_refused(monkeypatch):
     monkeypatch.setattr(torch, "empty", empty)
     with pytest.raises(ConfigError, match="lacks float64"):
         hardware.device("cpu")
+
+
+def test_a_prepared_network_gives_the_same_bits_and_leaves_the_other_as_it_is():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.Flatten(), nn.Linear(8 * 36, 4))
+    network.register_buffer("seen", torch.zeros(3))
+    photo, before = torch.rand(2, 3, 8, 8), {k: v.clone() for k, v in network.state_dict().items()}
+    quick = hardware.prepared(network, torch.bfloat16)
+    with torch.inference_mode(), hardware.autocast(torch.device("cpu"), torch.bfloat16):
+        assert torch.equal(quick(photo), network(photo))
+    assert quick[0].weight.dtype == quick[3].bias.dtype == torch.bfloat16
+    assert {name: value.dtype for name, value in network.state_dict().items()} == dict.fromkeys(
+        before, torch.float32
+    )
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    network.seen.fill_(7)
+    assert quick.seen.tolist() == [7, 7, 7], "what is not rounded is the same tensor"
+    assert quick[1].weight is network[1].weight
+    assert hardware.prepared(network, torch.float32) is network

@@ -44,10 +44,18 @@ class NoiseField(nn.Module):
 
     def forward(self, photo: Tensor) -> Tensor:
         """Return the noise of photos, uint8 (B, S, S, 3): float32 (B, 2, 3, S, S), fine and anchor."""
-        ahead = torch.arange(self.size, device=photo.device)
-        windows = [
-            self.field[scale].index_select(1, top + ahead).index_select(2, left + ahead)
-            for corner in self.corners(photo).long()
-            for scale, (top, left) in enumerate(corner.view(2, 2))
-        ]
+        corners = self.corners(photo).view(-1, 2, 2)
+        if torch.compiler.is_exporting():  # a graph has no numbers to cut at, and copies twice
+            ahead = torch.arange(self.size, device=photo.device)
+            windows = [
+                self.field[scale].index_select(1, top + ahead).index_select(2, left + ahead)
+                for corner in corners.long()
+                for scale, (top, left) in enumerate(corner)
+            ]
+        else:
+            windows = [
+                self.field[scale, :, top : top + self.size, left : left + self.size]
+                for corner in corners.tolist()
+                for scale, (top, left) in enumerate(corner)
+            ]
         return torch.stack(windows).view(len(photo), 2, 3, self.size, self.size)

@@ -48,6 +48,7 @@ class TrainedDetector(Detector):
         self.inspector = Inspector(settings)
         self.inspector.load_state_dict(dict(weights))
         self.inspector.to(self.device).to(memory_format=torch.channels_last).eval()
+        self._prepared = hardware.prepared(self.inspector, self.dtype)
         self.field = NoiseField(settings.data.size).to(self.device)
         self._own: int | None = None
 
@@ -108,7 +109,7 @@ class TrainedDetector(Detector):
         photo = torch.from_numpy(squares).to(self.device)
         own = None if self._own is None else torch.full((len(squares),), self._own, device=self.device)
         with torch.inference_mode(), hardware.autocast(self.device, self.dtype):
-            logits, picture = self.inspector(photo, self.field(photo), own)
+            logits, picture = self._prepared(photo, self.field(photo), own)
         maps = logits.float().sigmoid()[:, 0].cpu().numpy()
         if not reconstruct:
             return maps, None

@@ -101,7 +101,7 @@ class Comparator(nn.Module):
         return logits
 
     def _compare_pixels(self, photo: Tensor, reconstruction: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return a linear function of each 2 x 2 pixels of both pictures, on the grid of stride 2."""
         pictures = torch.cat([photo.to(dtype), reconstruction.to(dtype)], dim=1)
-        folded = F.pixel_unshuffle(pictures, 2)
-        found: Tensor = self.pixels(folded.contiguous(memory_format=torch.channels_last))
-        return found
+        weight = self.pixels.weight
+        return F.conv2d(pictures, weight.view(len(weight), -1, 2, 2), stride=2)

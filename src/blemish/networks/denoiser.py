@@ -24,6 +24,16 @@ def normalisation(width: int, groups: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(groups, width), width)
 
 
+def folded(x: Tensor, patch: int) -> Tensor:
+    """Return patches of pixels as channels, as `pixel_unshuffle` does: (B, C p p, H/p, W/p).
+
+    In channels_last at once, where that would take another copy.
+    """
+    batch, channels, height, width = x.shape
+    cells = x.view(batch, channels, height // patch, patch, width // patch, patch)
+    return cells.permute(0, 2, 4, 1, 3, 5).flatten(3).permute(0, 3, 1, 2)
+
+
 def resample(x: Tensor, direction: str) -> Tensor:
     """Return features on half the grid (`down`, mean), twice the grid (`up`), or as they are."""
     if direction == "down":
@@ -224,7 +234,7 @@ class Denoiser(nn.Module):
         noisy: (B, 3, H, W); step: int64 (B,).
         """
         embedding = self.time(time_features(step, self.width))
-        x = F.pixel_unshuffle(noisy, self.patch) if self.patch > 1 else noisy
+        x = folded(noisy, self.patch) if self.patch > 1 else noisy
         x = self.stem(x.contiguous(memory_format=torch.channels_last))
         kept = [x]
         for stage in self.down:

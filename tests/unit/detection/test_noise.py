@@ -24,7 +24,9 @@ def test_the_corner_is_the_sum_of_sums_in_whole_numbers():
     assert field.corners(batch(picture())).tolist() == [corners]
 
 
-def test_the_noise_is_the_window_at_that_corner():
+@pytest.mark.parametrize("exporting", [False, True])
+def test_the_noise_is_the_window_at_that_corner(exporting, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: exporting)
     field, photo = NoiseField(64), batch(picture(0), picture(1))
     for noise, corner in zip(field(photo), field.corners(photo).tolist(), strict=True):
         for scale, (top, left) in enumerate((corner[:2], corner[2:])):

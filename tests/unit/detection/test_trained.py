@@ -120,6 +120,19 @@ def test_in_bfloat16_scores_stay_close_to_those_in_float32(detector, run_folder)
         assert np.corrcoef(one.map.ravel(), other.map.ravel())[0, 1] > 0.95
 
 
+def test_in_bfloat16_a_verdict_is_that_of_the_networks_under_autocast(run_folder):
+    fast = Detector.load(run_folder / "detector", device="cpu", precision="bf16")
+    squares = np.stack([nut(index) for index in range(2)])
+    maps, pictures = fast.look(squares)
+    photo = torch.from_numpy(squares)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        logits, normal = fast.inspector(photo, fast.field(photo))
+    np.testing.assert_array_equal(maps, logits.float().sigmoid()[:, 0].numpy())
+    np.testing.assert_array_equal(pictures, normal.float().permute(0, 2, 3, 1).numpy())
+    weights = fast.inspector.state_dict().values()
+    assert all(value.dtype != torch.bfloat16 for value in weights), "what is saved is not rounded"
+
+
 def test_verdicts_come_in_the_order_of_the_photos_whatever_their_sizes(detector):
     photos = [nut(0, size) for size in (64, 100, 80, 64, 128)]
     found = list(detector.predict_many(photos, batch_size=2))

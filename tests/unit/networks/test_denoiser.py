@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from blemish.networks import Denoiser
-from blemish.networks.denoiser import SelfAttention, time_features
+from blemish.networks.denoiser import SelfAttention, folded, time_features
 
 
 def weights(module: nn.Module) -> int:
@@ -100,6 +101,14 @@ def test_picture_and_side_output_have_their_grids(patch, resampling_blocks):
     picture, side = network(noise(2, 3, 16, 16), torch.tensor([0, 1]))
     assert picture.shape == (2, 3, 16, 16)
     assert side.shape == (2, 5, 16 // patch, 16 // patch)
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_pixels_are_folded_as_pixel_unshuffle_does(memory):
+    x = noise(2, 3, 8, 12).to(memory_format=memory)
+    found = folded(x, 4)
+    assert torch.equal(found, F.pixel_unshuffle(x, 4))
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_folding_patches_loses_no_pixel():
