@@ -109,7 +109,8 @@ def prepared(module: Module, dtype: torch.dtype) -> Module:
     """Return a network whose convolutions and linear layers hold their weights in `dtype`.
 
     What `autocast` works out is the same, bit for bit, without rounding the weights anew in each pass.
-    All else is shared with `module`, which stays as it is; in float32 that itself is returned.
+    All else is shared with `module`, which stays as it is; in float32 that itself is returned. What is
+    later loaded into it does not reach the rounded weights: prepare it again.
     """
     if dtype == torch.float32:
         return module

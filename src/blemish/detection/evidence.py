@@ -28,7 +28,7 @@ STAIN = 8.0
 """What each spread that a colour goes beyond good photos counts, in standard deviations of novelty."""
 
 RARE = 0.001
-"""How likely the strangest colour of one more good photo is taken for a stain."""
+"""How likely the strangest colour of one more good square is taken for a stain."""
 
 _LEAST_SPREAD = 1 / 255
 _LEAST_LENGTH = 1e-3
@@ -38,9 +38,10 @@ _NEVER = 1e4
 class Usual(NamedTuple):
     """What good photos reach that the networks have not learned from.
 
-    learned: the segmenter's logit that most of their pixels stay below, (); spread: root mean square of
-    each component of `chroma` of the photo less its normal look, (2,); stain: `largest_expected` of the
-    length of that difference, in spreads, (). Without the last two no colour is ever a stain.
+    learned: the segmenter's logit that most of their pixels stay below, (); spread: 1/255 and the root
+    mean square of each component of `chroma` of the photo less its normal look, (2,); stain:
+    `largest_expected` of the length of that difference, in spreads, (). Without the last two no colour
+    is ever a stain. A tiled photo has many squares, each as likely to go beyond as one that was seen.
     """
 
     learned: Tensor
@@ -113,8 +114,9 @@ def chroma(image: Tensor) -> Tensor:
 
         (red - green) / 2 and (blue - (red + green) / 2) / 2, averaged over 3 x 3 cells of 8 pixels
 
-    The texture that a blurred normal look lacks averages out, a stain does not. image: (B, 3, H, W), or
-    the difference of two.
+    The texture that a blurred normal look lacks averages out, a stain does not. Beyond the frame are
+    zeros: at its border, where the normal look is worst, a stain counts for two thirds. image:
+    (B, 3, H, W), or the difference of two.
     """
     red, green, blue = F.avg_pool2d(image.float(), CELL).unbind(1)
     parts = torch.stack([(red - green) / 2, (blue - (red + green) / 2) / 2], dim=1)
@@ -130,8 +132,8 @@ def spreads(difference: Tensor, spread: Tensor) -> Tensor:
 def usual(opinions: Iterable[Opinion], valid: Iterable[npt.NDArray[np.bool_]], calm: float) -> Usual:
     """Return what good photos reach.
 
-    opinions: on batches of one; valid: bool (H, W) of each, False on padding; calm: the share of pixels
-    whose logits stay below `Usual.learned`.
+    opinions: on batches of one, a square of each photo; valid: bool (H, W) of each, False on padding;
+    calm: the share of pixels whose logits stay below `Usual.learned`.
     """
     learned, colours = [], []
     for opinion, inside in zip(opinions, valid, strict=True):

@@ -76,7 +76,7 @@ def chapter(product: str, run: Path, figures: Mapping[str, Mapping[str, Any]]) -
 
 
 def _title(label: str, pairs: Collection[Entry]) -> str:
-    """Return a type with how many of its pairs the detector learned from."""
+    """Return a type with how many of its pairs passed the gate."""
     passed = [pair.accepted for pair in pairs if pair.label == label]
     return f"{label}: {sum(passed)} of {len(passed)} passed the gate" if passed else label
 

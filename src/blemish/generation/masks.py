@@ -105,7 +105,7 @@ class Template:
 
     @property
     def gone(self) -> bool:
-        """Whether a piece of the product is missing: most of the mask lies where none was found."""
+        """Whether most of the mask lies where no product was found: a piece of it is missing."""
         return bool((self.mask & ~self.product).sum() > self.mask.sum() / 2)
 
 

@@ -24,13 +24,14 @@ def outline_places(template: Template, linear: Points, product: Mask) -> Points:
 
         agreement(y) = share of x around the mask with whole(x) = product(y + linear (x - centre))
 
-    whole: the template's product with its mask and its holes; the product's holes are filled, too. What
-    falls outside of the frame is no product. Those are returned whose agreement is at most 0.03 below
-    the largest, moved outwards by 2 % of the product's smaller side, so that nothing of it stays beyond
-    the mask; none where the product is empty.
+    (ours). whole: the template's product with its mask and its holes; product: bool (H, W), its holes
+    filled. Beyond the frame both go on as they are at its sides, which are no edge. Those are returned
+    whose agreement is at most 0.03 below the largest; where a piece is gone, moved outwards by 2 % of
+    the product's smaller side, so that nothing of it stays beyond the mask. None where the product is
+    empty.
     """
-    whole, target = filled(template.product | template.mask), filled(product)
-    if not target.any():
+    whole = filled(template.product | template.mask)
+    if not product.any():
         return np.empty((0, 2))
     first, last = bounds(template.mask)
     margin = _AROUND * (last - first)
@@ -39,14 +40,16 @@ def outline_places(template: Template, linear: Points, product: Mask) -> Points:
         for axis in (0, 1)
     ]
     around = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-    inside = lookup(whole, around)
+    inside = _continued(whole, around)
     away = (around - template.centre) @ linear.T
     reach = np.abs((np.argwhere(template.mask) - template.centre) @ linear.T).max(0)
-    spots = _near_edge(target, reach)
-    agreement = (lookup(target, spots[:, np.newaxis] + away) == inside).mean(1)
+    spots = _near_edge(product, reach)
+    agreement = (_continued(product, spots[:, np.newaxis] + away) == inside).mean(1)
     fitting = spots[agreement >= agreement.max() - ALIKE]
-    box = bounds(target)
-    places: Points = fitting + outwards(away, inside) * EDGE * float((box[1] - box[0]).min())
+    if template.gone:
+        box = bounds(product)
+        fitting = fitting + outwards(away, inside) * EDGE * float((box[1] - box[0]).min())
+    places: Points = fitting
     return places
 
 
@@ -77,10 +80,14 @@ def with_rim(product: Mask) -> Mask:
     return rim | product
 
 
+def _continued(mask: Mask, points: Points) -> Mask:
+    """Return the mask at points (..., 2); beyond the frame what it is at the frame."""
+    return lookup(mask, points.clip(0, np.array(mask.shape) - 1))
+
+
 def _near_edge(product: Mask, reach: Points) -> Points:
     """Return pixels of the product no further from its edge than a mask reaches, evenly chosen."""
     size = np.maximum(np.ceil(reach).astype(int), 1) * 2 + 1
-    # Beyond the frame a product that it cuts off goes on: that is no edge of it.
     core = ndimage.minimum_filter(product, size=tuple(size), mode="nearest")
     pixels = np.argwhere(product & ~core).astype(np.float64)
     if not len(pixels):

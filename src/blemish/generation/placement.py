@@ -161,8 +161,8 @@ def place(
 
     Where the type keeps to places, the new one is the template's own with a kernel's noise (a smoothed
     bootstrap); otherwise any place of the region is as likely. A mask that a side of the frame cut off
-    lies at that side again, one at the edge of the product crosses it again where the outline runs as
-    it did (`outline_places`), and reaches beyond it where a piece is gone (`with_rim`). Tried until 3/4
+    lies at that side again, one at the edge of the product goes where the outline runs as it did
+    (`outline_places`), and reaches beyond it where a piece is gone (`with_rim`). Tried until 3/4
     of the mask lie in the region; after 20 attempts anywhere, ever smaller, and with any pixel of the
     mask in the region, as the centre of a bent one may lie outside of it. stray: any place is as
     likely, whatever the type keeps to, and no side of the frame continues what it cut off; but a mask
@@ -172,7 +172,8 @@ def place(
     Raises:
         NoPlaceError: the region is empty, or the mask does not fit it.
     """
-    at_edge = template.at_edge and not product.all()
+    outline = filled(product) if template.at_edge else product
+    at_edge = template.at_edge and not outline.all()
     allowed = product if region is None else region
     if at_edge and template.gone and region is None:
         allowed = with_rim(product)
@@ -190,7 +191,9 @@ def place(
         stretch = np.ones(2) if rigid else _stretch(template, made, allowed.shape, docks, scale)
         linear = np.diag(stretch) @ made.heading * scale
         if at_edge and late < 0 and rim is None:  # as long as it is not late, size and heading stay
-            rim = outline_places(template, linear, product)
+            rim = outline_places(template, linear, outline)
+            within = rim[lookup(allowed, rim)]
+            rim = within if len(within) else rim
         if keeps and late < 0:
             spot = _own_place(template, product, made, rng.normal(0, known.spread))
         else:
@@ -203,8 +206,7 @@ def place(
         warp = _docked(template, warp, docks, allowed.shape)
         warp = _snapped(warp) if rigid and late < 0 else warp
         share = _share_inside(template, warp, allowed, docks)
-        crosses = not at_edge or _share_inside(template, warp, filled(product), docks) < 1
-        if share < OVERLAP or (late < 0 and not crosses):
+        if share < OVERLAP:
             continue
         whole = render(template, warp, (allowed.shape[0], allowed.shape[1]))
         mask = cleaned(whole & allowed)

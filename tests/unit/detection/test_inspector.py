@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from blemish.data import read_dataset
+from blemish.detection.evidence import chroma
 from blemish.detection.inspector import Inspector, as_float
 from blemish.detection.joint import FEATURE_WEIGHT, Objective
 from blemish.detection.photos import Photos
@@ -100,6 +101,21 @@ def test_with_a_perfect_denoiser_every_mode_reconstructs_the_photo(make, mode, p
     with torch.inference_mode():
         _, picture = inspector(photo, noise)
     torch.testing.assert_close(picture, as_float(photo), rtol=0, atol=1e-4)
+
+
+def test_a_colour_that_the_normal_look_has_not_reaches_the_verdict(make):
+    inspector, (photo, noise) = make(), squares(1)
+    with torch.inference_mode():
+        opinion = inspector.opinion(photo, noise)
+        expected = chroma(as_float(photo) - opinion.reconstruction)
+        assert torch.equal(opinion.chroma, expected)
+        before, _ = inspector(photo, noise)
+        inspector.spread.fill_(float(expected.square().mean().sqrt()))
+        inspector.stain.fill_(0.5)
+        after, _ = inspector(photo, noise)
+    assert (after >= before).all()
+    assert (after - before).max() > 1
+    assert make(segmenter="unet").opinion(photo, noise).chroma is None
 
 
 def test_without_guidance_the_guided_reconstruction_is_the_one_step_one(make):

@@ -14,7 +14,7 @@ from blemish.artifacts import load_artifact
 from blemish.config import InspectorConfig, parse, read_yaml
 from blemish.data import read_dataset, read_split, write_sample
 from blemish.detection import TrainedDetector, train
-from blemish.detection.evidence import Opinion
+from blemish.detection.evidence import Opinion, usual
 from blemish.detection.photos import Photos
 from blemish.detection.trainer import InspectorTask, calibrated
 from blemish.errors import ArtifactError, DatasetError
@@ -196,3 +196,7 @@ def test_the_segmenter_counts_for_nothing_on_most_good_pixels(product, tiny):
     pixels = np.concatenate([x[square.view.valid] for x, square in zip(said, good, strict=True)])
     assert np.mean(pixels < float(state["ceiling"])) == pytest.approx(0.95, abs=1e-3)
     assert float(state["trust"]) == 1
+    reached = usual(task.opinions(good), [square.view.valid for square in good], 0.95)
+    assert torch.equal(state["spread"], reached.spread)
+    assert torch.equal(state["stain"], reached.stain)
+    assert float(state["stain"]) < 1000, "two photos or more say what is usual"

@@ -6,7 +6,7 @@ from blemish.generation.habits import Habit
 from blemish.generation.masks import EDGE, Template
 from blemish.generation.outlines import ALIKE, RIM, filled, outline_places, outwards, with_rim
 from blemish.generation.placement import place
-from blemish.generation.warps import STILL
+from blemish.generation.warps import STILL, Jitter
 
 FREE = Habit(1.0, np.full(2, 0.02))
 
@@ -15,6 +15,11 @@ def box(shape, top, left, height, width):
     mask = np.zeros(shape, np.bool_)
     mask[top : top + height, left : left + width] = True
     return mask
+
+
+def disc(shape, row, column, radius):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return (y - row) ** 2 + (x - column) ** 2 <= radius**2
 
 
 PLATE = box((120, 120), 20, 30, 60, 70)
@@ -95,9 +100,47 @@ def test_only_where_a_piece_is_gone_does_a_mask_reach_beyond_the_product():
             found = place(template, OTHER, FREE, np.ones(2), STILL, rng)
             assert not found.relaxed
             assert bool((found.mask & ~OTHER).any()) == template.gone
-            # What lies outwards of the mask is no product any more.
-            row, column = np.argwhere(found.mask).max(0)
-            assert not OTHER[int(found.place[0]), column + 1 :].any(), (row, column)
+            beyond = OTHER[int(found.place[0]), np.argwhere(found.mask)[:, 1].max() + 1 :]
+            assert beyond.sum() <= (0 if template.gone else 2)
+
+
+@pytest.mark.parametrize("depth", [3, 6, 12])
+def test_a_shallow_mask_on_the_product_stays_at_its_edge(depth):
+    round_one = disc((160, 160), 80, 80, 60)
+    rusty = Template(round_one & ~disc((160, 160), 80, 80 - depth, 60), round_one)
+    assert rusty.at_edge
+    assert not rusty.gone
+    for seed in range(8):
+        found = place(rusty, round_one, FREE, np.ones(2), Jitter(), np.random.default_rng(seed))
+        assert not found.relaxed
+        assert (ndimage.binary_dilation(found.mask, iterations=3) & ~round_one).any()
+
+
+def test_a_side_of_the_frame_that_cuts_a_product_off_is_no_edge_of_it():
+    bar = box((160, 140), 50, 20, 80, 120)  # as far as the right side of the frame
+    lower = Template(box((120, 120), 70, 50, 10, 14), PLATE & ~box((120, 120), 70, 50, 10, 14))
+    assert (outline_places(lower, np.eye(2), bar)[:, 0] > 120).all()
+    rows = outline_places(SIDE, np.eye(2), bar)[:, 0]
+    assert (np.minimum(abs(rows - 50), abs(rows - 129)) < 14).all()
+
+
+def test_a_hole_in_a_product_that_fills_the_frame_is_no_edge_of_it():
+    whole = np.ones((160, 140), np.bool_)
+    whole[70:75, 60:65] = False
+    places = [
+        place(SIDE, whole, FREE, np.ones(2), STILL, np.random.default_rng(seed)).place
+        for seed in range(20)
+    ]
+    assert np.ptp(np.array(places), axis=0).min() > 40
+
+
+def test_places_outside_of_the_region_are_not_tried():
+    region = box(OTHER.shape, 80, 85, 30, 25)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        found = place(SIDE, OTHER, FREE, np.ones(2), STILL, rng, region)
+        assert not found.relaxed
+        assert not (found.mask & ~region).any()
 
 
 def test_a_type_that_keeps_to_places_keeps_to_them_along_the_outline():
