@@ -112,15 +112,19 @@ def below_peak(values: Tensor, reach: int) -> Tensor:
 def chroma(image: Tensor) -> Tensor:
     """Return the colour of an image without its brightness, (B, 2, H/8, W/8) (ours).
 
-        (red - green) / 2 and (blue - (red + green) / 2) / 2, averaged over 3 x 3 cells of 8 pixels
+        (red - green) / 2 and (blue - (red + green) / 2) / 2, averaged over cells of 8 pixels,
+        less their median over the picture, averaged over 3 x 3 cells
 
-    The texture that a blurred normal look lacks averages out, a stain does not. Beyond the frame are
-    zeros: at its border, where the normal look is worst, a stain counts for two thirds. image:
-    (B, 3, H, W), or the difference of two.
+    The texture that a blurred normal look lacks averages out, a stain does not; the tint of another
+    light, which all of the picture has, is taken off. Beyond the frame are zeros: at its border, where
+    the normal look is worst, a stain counts for two thirds. image: (B, 3, H, W), or the difference of
+    two.
     """
     red, green, blue = F.avg_pool2d(image.float(), CELL).unbind(1)
     parts = torch.stack([(red - green) / 2, (blue - (red + green) / 2) / 2], dim=1)
-    return F.avg_pool2d(parts, 3, 1, 1)
+    ordered = parts.flatten(2).sort(dim=2).values
+    tint = ordered[:, :, (ordered.shape[2] - 1) // 2]
+    return F.avg_pool2d(parts - tint[:, :, None, None], 3, 1, 1)
 
 
 def spreads(difference: Tensor, spread: Tensor) -> Tensor:

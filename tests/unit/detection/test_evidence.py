@@ -93,13 +93,21 @@ def test_the_distance_below_the_peak_is_that_of_every_square_window():
 
 def test_the_chroma_of_grey_is_nothing_and_of_a_colour_its_opponents_whatever_the_texture():
     generator = torch.Generator().manual_seed(0)
-    grey = torch.rand(2, 1, 32, 48, generator=generator).expand(2, 3, 32, 48)
-    assert chroma(grey).shape == (2, 2, 4, 6)
+    grey = torch.rand(2, 1, 32, 64, generator=generator).expand(2, 3, 32, 64)
+    assert chroma(grey).shape == (2, 2, 4, 8)
     assert chroma(grey).abs().max() < 1e-6
-    colour = torch.tensor([0.3, 0.1, -0.2]).view(1, 3, 1, 1)
-    found = chroma(grey + colour)[..., 1:-1, 1:-1]  # at the border a third of the window is outside
-    torch.testing.assert_close(found[:, 0], torch.full_like(found[:, 0], 0.1), atol=1e-6, rtol=0)
-    torch.testing.assert_close(found[:, 1], torch.full_like(found[:, 1], -0.2), atol=1e-6, rtol=0)
+    photo, stained = grey.clone(), torch.tensor([0.3, 0.1, -0.2]).view(3, 1, 1)
+    photo[:, :, :, :24] += stained  # less than half of the picture
+    found = chroma(photo)
+    torch.testing.assert_close(found[:, 0, 1:3, 1], torch.full((2, 2), 0.1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(found[:, 1, 1:3, 1], torch.full((2, 2), -0.2), atol=1e-6, rtol=0)
+
+
+def test_a_tint_of_the_whole_picture_is_no_chroma():
+    generator = torch.Generator().manual_seed(0)
+    photo = torch.rand(2, 3, 32, 48, generator=generator)
+    tint = torch.tensor([0.3, 0.1, -0.2]).view(1, 3, 1, 1)
+    torch.testing.assert_close(chroma(photo + tint), chroma(photo), atol=1e-6, rtol=0)
 
 
 def test_a_difference_is_measured_in_the_spreads_of_good_photos():
