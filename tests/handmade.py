@@ -1,4 +1,4 @@
-"""Photos that anybody can tell apart, and maps whose quality is known."""
+"""Masks of simple shapes, photos that anybody can tell apart, and maps whose quality is known."""
 
 from __future__ import annotations
 
@@ -12,6 +12,19 @@ from blemish.records import Record
 
 SIDE = 64
 LABELS = ("good",) * 8 + ("spot",) * 6 + ("bar",) * 6
+
+
+def box(shape: tuple[int, int], top: int, left: int, height: int, width: int) -> np.ndarray:
+    """Return a mask of a rectangle."""
+    mask = np.zeros(shape, np.bool_)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def disc(shape: tuple[int, int], row: int, column: int, radius: int) -> np.ndarray:
+    """Return a mask of a disc."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return (y - row) ** 2 + (x - column) ** 2 <= radius**2
 
 
 def plain_photo(label: str, index: int) -> tuple[np.ndarray, np.ndarray]:

@@ -114,14 +114,12 @@ def prepared(module: Module, dtype: torch.dtype) -> Module:
     """
     if dtype == torch.float32:
         return module
-    layers = [layer for layer in module.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
-    rounded = {id(weight) for layer in layers for weight in layer.parameters(recurse=False)}
-    tensors = [*module.parameters(), *module.buffers()]
-    shared = {id(tensor): tensor for tensor in tensors if id(tensor) not in rounded}
+    shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     copied = copy.deepcopy(module, shared)
     for layer in copied.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            layer.to(dtype)
+            for name, weight in list(layer.named_parameters(recurse=False)):
+                setattr(layer, name, nn.Parameter(weight.detach().to(dtype), requires_grad=False))
     return copied
 
 

@@ -95,11 +95,15 @@ class Template:
         return tuple(side for side, pixels in edges.items() if pixels.any())
 
     @property
+    def whole(self) -> Mask:
+        """The product as it was without the defect, and without its holes: bool (H, W)."""
+        return filled(self.product | self.mask)
+
+    @property
     def at_edge(self) -> bool:
         """Whether the mask reaches the edge of a product that does not fill the frame."""
-        whole = ndimage.binary_fill_holes(self.product | self.mask)
-        first, last = bounds(whole)
-        near = max(1, round(EDGE * float((last - first).min())))
+        whole = self.whole
+        near = max(1, round(EDGE * shorter_side(whole)))
         around = ndimage.binary_dilation(self.mask, np.ones((3, 3)), iterations=near)
         return not bool(whole[around].all())
 
@@ -159,6 +163,17 @@ def cleaned(mask: Mask) -> Mask:
     areas[0] = 0
     kept: Mask = (areas >= CRUMB * areas.max())[parts] & mask
     return kept
+
+
+def filled(product: Mask) -> Mask:
+    """Return a product without its holes."""
+    whole: Mask = ndimage.binary_fill_holes(product)
+    return whole
+
+
+def shorter_side(mask: Mask) -> float:
+    """Return the shorter side of the box around a non-empty mask, in pixels."""
+    return float(np.ptp(bounds(mask), axis=0).min())
 
 
 def bounds(mask: Mask) -> npt.NDArray[np.intp]:

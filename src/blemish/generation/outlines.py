@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from blemish.generation.habits import lookup
-from blemish.generation.masks import EDGE, Points, Template, bounds
+from blemish.generation.masks import EDGE, Points, Template, bounds, shorter_side
 from blemish.synthesis.arrays import Mask
 
 ALIKE = 0.03
@@ -24,33 +24,26 @@ def outline_places(template: Template, linear: Points, product: Mask) -> Points:
 
         agreement(y) = share of x around the mask with whole(x) = product(y + linear (x - centre))
 
-    (ours). whole: the template's product with its mask and its holes; product: bool (H, W), its holes
-    filled. Beyond the frame both go on as they are at its sides, which are no edge. Those are returned
-    whose agreement is at most 0.03 below the largest; where a piece is gone, moved outwards by 2 % of
-    the product's smaller side, so that nothing of it stays beyond the mask. None where the product is
-    empty.
+    (ours). whole: of the template; product: bool (H, W), its holes filled. Beyond the frame both go on
+    as they are at its sides, which are no edge. Those are returned whose agreement is at most 0.03
+    below the largest; where a piece is gone, moved outwards by 2 % of the product's shorter side, so
+    that nothing of it stays beyond the mask. None where the product is empty.
     """
-    whole = filled(template.product | template.mask)
     if not product.any():
         return np.empty((0, 2))
     first, last = bounds(template.mask)
     margin = _AROUND * (last - first)
-    axes = [
-        np.linspace(first[axis] - margin[axis], last[axis] - 1 + margin[axis], _POINTS)
-        for axis in (0, 1)
-    ]
+    axes = np.linspace(first - margin, last - 1 + margin, _POINTS).T
     around = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-    inside = _continued(whole, around)
+    inside = _continued(template.whole, around)
     away = (around - template.centre) @ linear.T
     reach = np.abs((np.argwhere(template.mask) - template.centre) @ linear.T).max(0)
     spots = _near_edge(product, reach)
     agreement = (_continued(product, spots[:, np.newaxis] + away) == inside).mean(1)
-    fitting = spots[agreement >= agreement.max() - ALIKE]
+    fitting: Points = spots[agreement >= agreement.max() - ALIKE]
     if template.gone:
-        box = bounds(product)
-        fitting = fitting + outwards(away, inside) * EDGE * float((box[1] - box[0]).min())
-    places: Points = fitting
-    return places
+        fitting += outwards(away, inside) * EDGE * shorter_side(product)
+    return fitting
 
 
 def outwards(away: Points, inside: npt.NDArray[np.bool_]) -> Points:
@@ -61,23 +54,17 @@ def outwards(away: Points, inside: npt.NDArray[np.bool_]) -> Points:
     return towards / max(float(np.linalg.norm(towards)), 1e-9)
 
 
-def filled(product: Mask) -> Mask:
-    """Return a product without its holes."""
-    whole: Mask = ndimage.binary_fill_holes(product)
-    return whole
+def just_beyond(outline: Mask) -> Mask:
+    """Return what lies around a product without its holes, where a missing piece of it shows.
 
-
-def with_rim(product: Mask) -> Mask:
-    """Return a product and what lies just beyond its outline, where a missing piece of it shows.
-
-    As far as 4 % of its smaller side: facets in the shade are easily taken for background.
+    As far as 4 % of its shorter side: facets in the shade are easily taken for background. Nothing lies
+    around an empty one.
     """
-    if not product.any():
-        return product
-    whole, box = filled(product), bounds(product)
-    steps = max(1, round(RIM * float((box[1] - box[0]).min())))
-    rim: Mask = ndimage.binary_dilation(whole, np.ones((3, 3)), iterations=steps) & ~whole
-    return rim | product
+    if not outline.any():
+        return outline
+    steps = max(1, round(RIM * shorter_side(outline)))
+    around: Mask = ndimage.binary_dilation(outline, np.ones((3, 3)), iterations=steps) & ~outline
+    return around
 
 
 def _continued(mask: Mask, points: Points) -> Mask:

@@ -17,8 +17,8 @@ from PIL import ImageDraw
 from blemish.data import read_mask
 from blemish.errors import DatasetError
 from blemish.generation.habits import OVERLAP, Habit, in_box, lookup, some_pixels
-from blemish.generation.masks import Points, Side, Template, bounds, cleaned
-from blemish.generation.outlines import filled, outline_places, with_rim
+from blemish.generation.masks import Points, Side, Template, bounds, cleaned, filled
+from blemish.generation.outlines import just_beyond, outline_places
 from blemish.generation.warps import STILL, Change, Jitter, Warp, change, render, turned_side
 from blemish.runtime import file_sha256
 from blemish.synthesis.arrays import Image, Mask
@@ -162,7 +162,7 @@ def place(
     Where the type keeps to places, the new one is the template's own with a kernel's noise (a smoothed
     bootstrap); otherwise any place of the region is as likely. A mask that a side of the frame cut off
     lies at that side again, one at the edge of the product goes where the outline runs as it did
-    (`outline_places`), and reaches beyond it where a piece is gone (`with_rim`). Tried until 3/4
+    (`outline_places`), and reaches beyond it where a piece is gone (`just_beyond`). Tried until 3/4
     of the mask lie in the region; after 20 attempts anywhere, ever smaller, and with any pixel of the
     mask in the region, as the centre of a bent one may lie outside of it. stray: any place is as
     likely, whatever the type keeps to, and no side of the frame continues what it cut off; but a mask
@@ -172,13 +172,14 @@ def place(
     Raises:
         NoPlaceError: the region is empty, or the mask does not fit it.
     """
-    outline = filled(product) if template.at_edge else product
-    at_edge = template.at_edge and not outline.all()
+    at_edge = template.at_edge
+    outline = filled(product) if at_edge else product
+    at_edge = at_edge and not outline.all()
     allowed = product if region is None else region
     if at_edge and template.gone and region is None:
-        allowed = with_rim(product)
+        allowed = product | just_beyond(outline)
     keeps = known.keeps and not stray
-    rim: Points | None = None
+    fitting: Points | None = None
     centre = template.centre
     if stray and not at_edge:
         template = _loose(template)
@@ -190,16 +191,16 @@ def place(
         docks = _docks(template, made, allowed) if late < 0 else ()
         stretch = np.ones(2) if rigid else _stretch(template, made, allowed.shape, docks, scale)
         linear = np.diag(stretch) @ made.heading * scale
-        if at_edge and late < 0 and rim is None:  # as long as it is not late, size and heading stay
-            rim = outline_places(template, linear, outline)
-            within = rim[lookup(allowed, rim)]
-            rim = within if len(within) else rim
+        if at_edge and late < 0 and fitting is None:  # until it is late, size and heading stay
+            fitting = outline_places(template, linear, outline)
+            within = fitting[lookup(allowed, fitting)]
+            fitting = within if len(within) else fitting
         if keeps and late < 0:
             spot = _own_place(template, product, made, rng.normal(0, known.spread))
         else:
             spot = _anywhere(allowed, rng)
-        if late < 0 and rim is not None and len(rim):
-            spot = _nearest(rim, spot) if keeps else rim[rng.integers(len(rim))]
+        if late < 0 and fitting is not None and len(fitting):
+            spot = _nearest(fitting, spot) if keeps else fitting[rng.integers(len(fitting))]
         if late >= 0:
             spot -= linear @ (_anywhere(template.mask, rng) - template.centre)
         warp = Warp(linear, template.centre, template.reach, spot, made.bend)

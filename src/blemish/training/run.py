@@ -324,7 +324,7 @@ class Run:
         if {n: v.shape for n, v in saved.items()} != {n: v.shape for n, v in own.items()}:
             raise ArtifactError(
                 f"{self.folder / CHECKPOINT} belongs to another model",
-                hint="resume with the settings that the run was started with",
+                hint="resume with the settings, and the version, that the run was started with",
             )
         self.bare.load_state_dict(saved)
         where = self.accelerator.device

@@ -6,14 +6,9 @@ import pytest
 from blemish.data import write_png, write_sample
 from blemish.errors import DatasetError
 from blemish.generation.masks import Template, cleaned, largest_extent, read_templates
+from handmade import box
 
 WHOLE = np.ones((40, 60), np.bool_)
-
-
-def box(shape, top, left, height, width):
-    mask = np.zeros(shape, np.bool_)
-    mask[top : top + height, left : left + width] = True
-    return mask
 
 
 def test_a_template_knows_its_centre_reach_and_share_of_the_product():

@@ -3,23 +3,13 @@ import pytest
 from scipy import ndimage
 
 from blemish.generation.habits import Habit
-from blemish.generation.masks import EDGE, Template
-from blemish.generation.outlines import ALIKE, RIM, filled, outline_places, outwards, with_rim
+from blemish.generation.masks import EDGE, Template, filled
+from blemish.generation.outlines import ALIKE, RIM, just_beyond, outline_places, outwards
 from blemish.generation.placement import place
 from blemish.generation.warps import STILL, Jitter
+from handmade import box, disc
 
 FREE = Habit(1.0, np.full(2, 0.02))
-
-
-def box(shape, top, left, height, width):
-    mask = np.zeros(shape, np.bool_)
-    mask[top : top + height, left : left + width] = True
-    return mask
-
-
-def disc(shape, row, column, radius):
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    return (y - row) ** 2 + (x - column) ** 2 <= radius**2
 
 
 PLATE = box((120, 120), 20, 30, 60, 70)
@@ -76,14 +66,14 @@ def test_the_places_are_those_of_brute_force_to_a_pixel():
 
 def test_of_nothing_there_is_no_outline():
     assert outline_places(SIDE, np.eye(2), np.zeros((50, 60), np.bool_)).shape == (0, 2)
-    assert not with_rim(np.zeros((50, 60), np.bool_)).any()
+    assert not just_beyond(np.zeros((50, 60), np.bool_)).any()
     assert outwards(np.ones((3, 2)), np.ones(3, np.bool_)).tolist() == [0, 0]
 
 
 def test_a_rim_lies_outside_and_leaves_holes_alone():
     ring = OTHER & ~box(OTHER.shape, 80, 50, 20, 20)
     steps = round(RIM * 80)
-    rim = with_rim(ring) & ~ring
+    rim = just_beyond(filled(ring))
     assert steps == 3
     np.testing.assert_array_equal(rim | OTHER, ndimage.binary_dilation(OTHER, np.ones((3, 3)), steps))
     assert not (rim & OTHER).any()

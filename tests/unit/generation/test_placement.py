@@ -11,20 +11,10 @@ from blemish.generation.masks import Template, bounds, largest_extent
 from blemish.generation.placement import place, region_of_interest, suited
 from blemish.generation.warps import STILL, Jitter
 from blemish.randomness import numpy_generator
+from handmade import box, disc
 
 FREE = Habit(1.0, np.full(2, 0.02))
 BOUND = Habit(0.005, np.full(2, 0.02))
-
-
-def box(shape, top, left, height, width):
-    mask = np.zeros(shape, np.bool_)
-    mask[top : top + height, left : left + width] = True
-    return mask
-
-
-def disc(shape, row, column, radius):
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    return (y - row) ** 2 + (x - column) ** 2 <= radius**2
 
 
 def placed(template, product, known=FREE, jitter=STILL, seed=0, region=None):
