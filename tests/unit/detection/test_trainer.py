@@ -53,7 +53,7 @@ def test_the_threshold_is_set_on_the_held_out_photos_as_if_they_were_new(run_fol
     for record, family in zip(split.validation, mine, strict=True):  # as if its patches were not there
         (score,) = found.scores_as_new([record.image], [family])
         apart = TrainedDetector.load(run_folder / "detector", device="cpu")
-        for memory in apart.inspector.memory.memories:
+        for memory in apart.inspector.memory.children():
             other = memory.bank[memory.owner != family]
             memory.bank.copy_(other[torch.arange(len(memory.bank)) % len(other)])
         assert apart.predict(record.image).score == pytest.approx(score, abs=1e-5)
@@ -63,7 +63,7 @@ def test_all_good_photos_are_remembered(run_folder, product):
     split = read_split(run_folder / "split.json", read_dataset(product).root)
     weights = load_artifact(run_folder / "detector")[0]
     banks = [name for name in weights if name.endswith("owner")]
-    assert len(banks) == 2
+    assert len(banks) == 3
     for name in banks:
         assert len(weights[name].unique()) > len(split.train) / 2
 
