@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from blemish.cli import main
 from blemish.config import write_yaml
 from blemish.data import read_dataset
@@ -64,8 +66,9 @@ def run_in_a_group(words: list[str]) -> None:
     sys.exit(main(words))
 
 
-def test_control_c_reaches_the_workers_too_and_the_run_stops_with_its_state_saved(
-    product, tiny, tmp_path, processes
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_the_workers_too_and_the_run_stops_with_its_state_saved(
+    product, tiny, tmp_path, processes, number
 ):
     write_yaml(tmp_path / "tiny.yaml", tiny(training={"workers": 1}))
     folder = tmp_path / "run"
@@ -75,7 +78,7 @@ def test_control_c_reaches_the_workers_too_and_the_run_stops_with_its_state_save
     worker.start()
     while worker.is_alive() and not (folder / "log.jsonl").exists():
         time.sleep(0.002)
-    os.killpg(worker.pid, signal.SIGINT)
+    os.killpg(worker.pid, number)
     worker.join()
     assert worker.exitcode == 130
     assert progress(folder) >= 10

@@ -45,8 +45,7 @@ class ExportedDetector(Detector):
 
     def __init__(self, card: Mapping[str, Any], runner: Runner, runs_on: str) -> None:
         self.card, self.runner, self.runs_on = dict(card), runner, runs_on
-        told = card["calibration"]
-        self.calibration = Calibration.of(told["scores"], told["false_alarm_rate"])
+        self.calibration = Calibration.read(card["calibration"])
         self.view = ExportedView(**card["view"])
         self.precision = str(card["precision"])
         self.facts = dict(card["facts"])
@@ -59,7 +58,7 @@ class ExportedDetector(Detector):
         """Return the detector that `export` wrote; see `Detector.load`.
 
         device: `cpu`, or `cuda` or `cuda:1` for a graph that ONNX Runtime runs; `auto` takes a graphics
-        card where one works. precision: its own, or `auto`.
+        card where one works. precision: its own (`fp32` is `f32`), or `auto`.
 
         Raises:
             ArtifactError: the folder is no exported detector, or a file is missing or has changed.
@@ -73,7 +72,7 @@ class ExportedDetector(Detector):
             engine, own, files = card["engine"], card["precision"], card["files"]
             start = _STARTERS[engine]
             _check_files(folder, files)
-            if precision not in ("auto", own):
+            if precision not in ("auto", own) and (precision, own) != ("fp32", "f32"):
                 raise ConfigError(
                     f"{folder} computes in {own}, not in {precision}",
                     hint=f"export again with --precision, where the engine has it; this one is {own}",

@@ -21,6 +21,8 @@ from blemish.errors import ArtifactError
 from blemish.verdicts import TRAINED, Calibration, Detector
 from blemish.verdicts.detector import Photo
 
+_FORMER = "memory.memories."
+
 
 class TrainedDetector(Detector):
     """A calibrated inspector on PyTorch.
@@ -46,7 +48,10 @@ class TrainedDetector(Detector):
         self.dtype = hardware.precision(precision, self.device)
         self.precision = "bf16" if self.dtype == torch.bfloat16 else "fp32"
         self.inspector = Inspector(settings)
-        self.inspector.load_state_dict(dict(weights))
+        try:
+            self.inspector.load_state_dict(dict(weights))
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
         self.inspector.to(self.device).to(memory_format=torch.channels_last).eval()
         self._prepared = hardware.prepared(self.inspector, self.dtype)
         self.field = NoiseField(settings.data.size).to(self.device)
@@ -60,6 +65,11 @@ class TrainedDetector(Detector):
         folder = Path(folder)
         hint = "give the detector folder that `blemish train` wrote"
         tensors, card = artifacts.load_kind(folder, TRAINED, "an", hint)
+        if any(name.startswith(_FORMER) for name in tensors):
+            raise ArtifactError(
+                f"{folder} was trained by an earlier version, which remembered good photos otherwise",
+                hint="train it again",
+            )
         # Saved before there was a trust: what was learned counted once.
         tensors.setdefault("trust", torch.ones(()))
         try:
@@ -67,7 +77,7 @@ class TrainedDetector(Detector):
             for name, value in zip(USUAL, Usual(tensors["ceiling"]), strict=True):
                 tensors.setdefault(name, value)
             told, facts, settings = card["calibration"], card["facts"], config.parse(card["config"])
-            calibration = Calibration.of(told["scores"], told["false_alarm_rate"])
+            calibration = Calibration.read(told)
             calibrated = told["precision"]
             chosen = calibrated if precision == "auto" else precision
             if chosen != calibrated:
@@ -76,7 +86,7 @@ class TrainedDetector(Detector):
                 )
             found = cls(settings, tensors, calibration, facts, device=device, precision=chosen)
             found.known = frozenset(card.get("known", ()))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{folder} does not fit its own card: {error}") from error
         return found
 

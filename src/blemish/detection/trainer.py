@@ -150,7 +150,7 @@ class InspectorTask:
         reached, scores, labels, pixels = self._usual(self.held_out, opinions), [], [], PixelScores()
         for square, opinion in zip(self.held_out, opinions, strict=True):
             values = opinion.verdict(reached, self.credit.trust).sigmoid()[0, 0].numpy()
-            scores.append(image_score(values, square.view.valid))
+            scores.append(image_score(values, square.view.valid, self.config.data.size))
             labels.append(bool(square.mask.any()))
             pixels.add(values, square.mask, square.view.valid)
         image, pixel = auroc(scores, labels), pixels.average_precision()
@@ -288,7 +288,7 @@ def calibrated(
         config, weights, Calibration.of([], rate), facts, device=device, precision=precision
     )
     photos = [record.image for record in split.validation]
-    return raw.calibrated(raw.scores_as_new(photos, families), rate)
+    return raw.calibrated(Calibration.of(raw.scores_as_new(photos, families), rate, families))
 
 
 def remembering(

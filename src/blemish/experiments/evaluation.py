@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from blemish.data import Dataset, read_sample, shrink_mask
+from blemish.data import Dataset, claimed_pixels, read_sample, shrink_mask
 from blemish.data.pictures import thumbnail
 from blemish.errors import DatasetError
 from blemish.experiments.report import LONGEST_SIDE, METRICS, Case, EvaluationReport
@@ -22,6 +22,16 @@ from blemish.records import GOOD, Prediction, Record, Sample
 from blemish.runtime import file_sha256, logger
 from blemish.verdicts import Detector
 from blemish.version import __version__
+
+_TEST_PHOTOS = {
+    "mvtec": "put good ones in test/good/ and defective ones in test/<type>/",
+    "folder": "put good ones in good/ and defective ones in <type>/ beside it: a fifth of the good "
+    "ones is then for judging, less those that the detector has learned from",
+    "manifest": 'write "split": "test" in the lines of those to judge by',
+}
+
+_MANY_PIXELS = 200_000_000
+_BYTES_A_PIXEL = 8  # `metrics.PixelScores` of a good one, while it evaluates
 
 
 def evaluate(
@@ -35,17 +45,18 @@ def evaluate(
     Raises:
         DatasetError: there are no test photos.
     """
-    if not dataset.test:
-        raise DatasetError(
-            f"{dataset.root} has no test photos",
-            hint="put good ones in test/good and defective ones in test/<type>",
-        )
+    refuse_untested(dataset)
     records, warnings = _strangers(detector, dataset.test)
+    marked = any(record.mask is not None for record in records)
+    if marked:
+        _warn_of_memory(records)
     cases: list[Case] = []
     scored, unmarked = Scored(), 0
     for sample, prediction in predictions(detector, records, batch_size):
         unmarked += sample.mask is None
-        scored.add(sample.record.label, prediction.score, prediction.map, sample.mask)
+        # Without any mask no pixel figure is defined, and the maps need not be kept.
+        mask = sample.mask if marked else None
+        scored.add(sample.record.label, prediction.score, prediction.map, mask)
         cases.append(_case(dataset.root, sample, prediction))
     overall, types = scored.figures(), [t for t in dataset.defect_types if t in scored.images]
     by_type = {label: scored.figures([label]) for label in types}
@@ -73,7 +84,7 @@ def evaluate(
         target_false_alarm_rate=detector.calibration.false_alarm_rate,
         false_alarm_rate=_share(good),
         detection_rate=_share(bad),
-        calibration_scores=np.array(detector.calibration.scores),
+        calibration=detector.calibration,
         cases=cases,
         facts=_facts(detector, command),
         warnings=warnings,
@@ -102,6 +113,30 @@ def _strangers(detector: Detector, records: Sequence[Record]) -> tuple[tuple[Rec
     for warning in warnings:
         logger.warning("%s", warning)
     return tuple(r for r in records if not (r.is_good and r in seen)), warnings
+
+
+def _warn_of_memory(records: Sequence[Record]) -> None:
+    """Say what the pixel figures of these photos take where that is much, and what takes less."""
+    counted = [record for record in records if record.is_good or record.mask is not None]
+    pixels = sum(claimed_pixels(record.image) for record in counted)
+    if pixels > _MANY_PIXELS:
+        logger.warning(
+            "%d photos have %.0f million pixels in all: their pixel figures take about %.0f GB of "
+            "memory; --masks none leaves these out, a manifest.jsonl of fewer photos takes less",
+            len(counted),
+            pixels / 1e6,
+            pixels * _BYTES_A_PIXEL / 1e9,
+        )
+
+
+def refuse_untested(dataset: Dataset) -> None:
+    """Stop where there is nothing to judge a detector by.
+
+    Raises:
+        DatasetError: there are no test photos.
+    """
+    if not dataset.test:
+        raise DatasetError(f"{dataset.root} has no test photos", hint=_TEST_PHOTOS[dataset.layout])
 
 
 def predictions(

@@ -21,6 +21,7 @@ from blemish.experiments.charts import Group, curve_chart, histogram
 from blemish.metrics import alarm_chance, alarm_rate, precision_recall_curve, roc_curve, wilson
 from blemish.records import GOOD
 from blemish.runtime import atomic_write
+from blemish.verdicts import Calibration
 
 Photo = npt.NDArray[np.uint8]
 
@@ -80,8 +81,8 @@ class EvaluationReport:
     in `METRICS` get a title and a meaning. intervals: 95 % interval of a metric, where there is
     one. per_type: the same metrics for the photos of one defect type against all good ones.
     false_alarm_rate, detection_rate: shares of good and of defective test photos at or above the
-    threshold, None without such photos. calibration_scores: (n,), of the held-out good photos that
-    set the threshold. cases: every test photo. facts: what it takes to repeat the run.
+    threshold, None without such photos. calibration: by the held-out good photos that set the
+    threshold. cases: every test photo. facts: what it takes to repeat the run.
     """
 
     title: str
@@ -91,7 +92,7 @@ class EvaluationReport:
     target_false_alarm_rate: float
     false_alarm_rate: float | None
     detection_rate: float | None
-    calibration_scores: npt.NDArray[np.floating]
+    calibration: Calibration
     cases: Sequence[Case]
     facts: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
@@ -177,17 +178,16 @@ def verdict(report: EvaluationReport) -> dict[str, str]:
     else:
         low, high = wilson(rejected, len(report.good))
         target = report.target_false_alarm_rate
-        held_out = len(report.calibration_scores)
-        above = int((report.calibration_scores >= report.threshold).sum())
-        least, most = alarm_rate(above, held_out)
+        above, parts = report.calibration.parts_at_least(report.threshold), report.calibration.parts
+        least, most = alarm_rate(above, parts)
         words["good"] = (
             f"Of {_photos(len(report.good), 'good')}, {rejected} "
             f"{'was' if rejected == 1 else 'were'} rejected ({percent(report.false_alarm_rate)}; "
             f"95\N{NARROW NO-BREAK SPACE}% interval {percent(low)} to {percent(high)}). "
-            f"The target is {percent(target)}. By the {_photos(held_out, 'good')} that set the "
+            f"The target is {percent(target)}. By the {_held_out(report.calibration)} that set the "
             f"threshold alone, the rate lies between {percent(least)} and {percent(most)}."
         )
-        chance = alarm_chance(rejected, len(report.good), above, held_out)
+        chance = alarm_chance(rejected, len(report.good), above, parts)
         if report.false_alarm_rate <= target:
             words["target"] = "kept"
         else:
@@ -222,7 +222,7 @@ def charts(report: EvaluationReport) -> dict[str, str]:
     groups = [
         Group("good photos", "good", good),
         Group("defective photos", "defect", defective),
-        Group("held-out good photos", "held", np.asarray(report.calibration_scores, np.float64)),
+        Group("held-out good photos", "held", np.array(report.calibration.scores)),
     ]
     drawn: dict[str, str] = {"scores": histogram(groups, report.threshold)}
     if not len(good) or not len(defective):
@@ -326,6 +326,12 @@ def number(value: float | None) -> str:
 
 def _photos(count: int, kind: str) -> str:
     return f"{count} {kind} photo{'' if count == 1 else 's'}"
+
+
+def _held_out(calibration: Calibration) -> str:
+    photos = _photos(len(calibration.scores), "good")
+    alone = calibration.parts == len(calibration.scores)
+    return photos if alone else f"{photos} of {calibration.parts} parts"
 
 
 def _resized(plane: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:

@@ -86,14 +86,15 @@ def wilson(hits: int, trials: int, *, level: float = 0.95) -> Interval:
     return Interval(max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
 
 
-def alarm_rate(above: int, held_out: int, *, level: float = 0.95) -> Interval:
+def alarm_rate(above: float, held_out: int, *, level: float = 0.95) -> Interval:
     """Return where the rate of false alarms lies, in [0, 1], at a threshold that held-out photos set.
 
         rate ~ Beta(above + 1, held_out - above)
 
-    above: the held-out good photos that score at or above the threshold, which lies just above another
-    one's score. On average over such draws the rate is what split conformal prediction promises; in any
-    one of them it lies around it, the wider the fewer photos there are (Vovk 2012, Proposition 2a).
+    above: the held-out good parts that score at or above the threshold, which lies just above another
+    one's score; of a part of many photos the share of them (`Calibration.parts_at_least`). On average
+    over such draws the rate is what split conformal prediction promises; in any one of them it lies
+    around it, the wider the fewer parts there are (Vovk 2012, Proposition 2a).
 
     Raises:
         ConfigError: `level` is outside (0, 1), or more are above than there are.
@@ -110,7 +111,7 @@ def alarm_rate(above: int, held_out: int, *, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high))
 
 
-def alarm_chance(rejected: int, tested: int, above: int, held_out: int) -> float:
+def alarm_chance(rejected: int, tested: int, above: float, held_out: int) -> float:
     """Return the chance that at least `rejected` of `tested` new good photos are above the threshold.
 
         sum_(k >= rejected) C(tested, k) B(k + a, tested - k + b) / B(a, b)

@@ -219,9 +219,11 @@ class Run:
         """Measure the averaged weights on the held-out samples; keep the best, of the settling ones."""
         begun = time.monotonic()
         with self.averaged():
-            figures = self.task.validate()
+            told = [self.task.validate()]
             if self.accelerator.is_main_process:
                 self.task.sheet(self.folder / "sheets" / f"{self.state.iteration:07d}.png")
+        broadcast_object_list(told)  # all processes must choose the same weights, and stop together
+        figures = told[0]
         self.pace.validated(time.monotonic() - begun)
         state, settling = self.state, self.plan.settling
         first = settling(state.iteration, state.total) > settling(state.best_iteration, state.total)

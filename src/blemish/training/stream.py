@@ -19,10 +19,14 @@ def stream(items: Dataset[Item], start: int, workers: int) -> Iterator[Item]:
         batch_size=None,
         sampler=itertools.count(start),
         num_workers=workers,
-        worker_init_fn=_leave_interrupts_to_the_parent,
+        worker_init_fn=_leave_stopping_to_the_parent,
     )
 
 
-def _leave_interrupts_to_the_parent(_: int) -> None:
-    """Go on at Ctrl-C, which reaches every process of a terminal: the parent ends its iteration."""
+def _leave_stopping_to_the_parent(_: int) -> None:
+    """Go on at Ctrl-C and at a polite end, which reach a whole group of processes.
+
+    The parent ends its iteration, saves, and then ends its workers.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -6,8 +6,8 @@ import copy
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -132,15 +132,12 @@ class Detector(ABC):
 
     def with_false_alarm_rate(self, rate: float) -> Self:
         """Return this detector with the threshold for another rate of false alarms."""
-        return self.calibrated(self.calibration.scores, rate)
+        return self.calibrated(replace(self.calibration, false_alarm_rate=rate))
 
-    def calibrated(self, scores: Sequence[float], rate: float) -> Self:
-        """Return this detector with the threshold that these scores of good photos set.
-
-        The networks are shared: nothing changes them.
-        """
+    def calibrated(self, calibration: Calibration) -> Self:
+        """Return this detector with another calibration; both share the networks."""
         other = copy.copy(self)
-        other.calibration = Calibration.of(scores, rate)
+        other.calibration = calibration
         return other
 
     @abstractmethod
@@ -237,7 +234,7 @@ class Detector(ABC):
     def _verdict(self, job: _Job) -> Prediction:
         seen = self._joined(job, job.maps)
         valid = np.ones(seen.shape, np.bool_) if job.frame is None else job.frame.valid()
-        score = image_score(seen, valid)
+        score = image_score(seen, valid, self.view.size)
         whole = _on_photo(job, seen)
         picture = None
         if job.pictures:

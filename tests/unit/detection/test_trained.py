@@ -12,6 +12,7 @@ from PIL import Image
 from blemish.artifacts import CARD, WEIGHTS, load_artifact, save_artifact
 from blemish.data import as_tiled
 from blemish.detection import TrainedDetector
+from blemish.detection.inspector import Inspector
 from blemish.errors import ArtifactError, BlemishError, ImageError
 from blemish.synthesis import draw_good
 from blemish.verdicts import Calibration, Detector
@@ -237,6 +238,23 @@ def test_an_artifact_of_another_kind_is_refused(tmp_path):
     save_artifact(tmp_path / "other", {"x": torch.zeros(1)}, {"kind": "embedding"})
     with pytest.raises(ArtifactError, match="holds a embedding, expected an inspector"):
         load(tmp_path / "other")
+
+
+def test_a_detector_with_the_memory_of_an_earlier_version_is_refused_by_name(folder):
+    tensors, card = load_artifact(folder)
+    save_artifact(folder, tensors | {"memory.memories.0.bank": torch.zeros(1, 1)}, card)
+    with pytest.raises(ArtifactError, match="trained by an earlier version") as refused:
+        load(folder)
+    assert refused.value.hint == "train it again"
+
+
+def test_trouble_with_the_device_is_not_called_a_damaged_card(folder, monkeypatch):
+    def fails(*_: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(Inspector, "to", fails)
+    with pytest.raises(torch.OutOfMemoryError):
+        load(folder)
 
 
 @pytest.mark.parametrize("missing", ["calibration", "config", "facts"])

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import sklearn.metrics as reference
 
-from blemish.data import Dataset, read_dataset, read_image, read_mask, write_sample
+from blemish.data import Dataset, read_dataset, read_image, read_mask, write_png, write_sample
 from blemish.errors import DatasetError
-from blemish.experiments import evaluate
+from blemish.experiments import evaluate, evaluation
 from blemish.experiments.report import METRICS
+from blemish.metrics.scored import Scored
 from blemish.records import Prediction
 from blemish.runtime import file_sha256
 from blemish.verdicts import Calibration
@@ -173,3 +174,50 @@ def test_a_dataset_without_test_photos_is_refused(tmp_path):
     write_sample(tmp_path, "good", "0", noisy(0), split="train")
     with pytest.raises(DatasetError, match="has no test photos"):
         evaluate(Scripted(), read_dataset(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("photo", "places"),
+    [
+        ("train/good/0.png", ["test/good/", "test/<type>/"]),
+        ("good/0.png", [" good/", " <type>/", "a fifth"]),
+        ("0.png", ['"split": "test"']),
+    ],
+)
+def test_where_test_photos_belong_is_said_in_the_words_of_the_layout(tmp_path, photo, places):
+    write_png(tmp_path / photo, noisy(0))
+    if photo == "0.png":
+        (tmp_path / "manifest.jsonl").write_text('{"image": "0.png"}')
+    with pytest.raises(DatasetError, match="no test photos") as caught:
+        evaluate(Scripted(), read_dataset(tmp_path))
+    assert all(place in caught.value.hint for place in places)
+
+
+@pytest.mark.parametrize(("most", "said"), [(11 * 600 - 1, True), (11 * 600, False)])
+def test_it_is_said_what_many_pixels_take_and_what_takes_less(
+    dataset, most, said, monkeypatch, restored_logger, caplog
+):
+    restored_logger.propagate = True
+    monkeypatch.setattr(evaluation, "_MANY_PIXELS", most)
+    evaluate(Scripted(), dataset)
+    assert ("11 photos have 0 million pixels in all" in caplog.text) == said
+    assert ("--masks none" in caplog.text) == said
+
+
+def test_without_masks_no_pixel_is_kept_and_the_figures_are_the_same(dataset, monkeypatch, caplog):
+    monkeypatch.setattr(evaluation, "_MANY_PIXELS", 0)
+    kept: list[object] = []
+    add = evaluation.Scored.add
+
+    def spied(self: Scored, label: str, score: float, values: object, mask: object) -> None:
+        kept.append(mask)
+        add(self, label, score, values, mask)
+
+    monkeypatch.setattr(evaluation.Scored, "add", spied)
+    figures, _ = evaluate(Scripted(), read_dataset(dataset.root, masks="none"))
+    assert kept == [None] * 11
+    assert "pixels in all" not in caplog.text
+    with_masks, _ = evaluate(Scripted(), dataset)
+    for name, value in figures["metrics"].items():
+        expected = with_masks["metrics"][name] if name.startswith("image") else None
+        assert value == expected

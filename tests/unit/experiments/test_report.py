@@ -26,6 +26,7 @@ from blemish.experiments.report import (
     verdict,
     write_report,
 )
+from blemish.verdicts import Calibration
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 THRESHOLD = 0.5
@@ -83,7 +84,7 @@ def report_of(cases: list[Case], **changes: object) -> EvaluationReport:
         target_false_alarm_rate=0.05,
         false_alarm_rate=float(np.mean(good)) if good else None,
         detection_rate=float(np.mean(bad)) if bad else None,
-        calibration_scores=np.linspace(0.1, 0.499, 20),
+        calibration=Calibration.of(np.linspace(0.1, 0.499, 20), 0.05),
         cases=cases,
     )
     return dataclasses.replace(report, **changes)
@@ -131,6 +132,9 @@ def test_the_verdict_counts_photos_in_words() -> None:
         "Of 190 good photos, 7 were rejected (3.7 %; 95 % interval 1.8 % to 7.4 %). The target is 5 %. "
         "By the 20 good photos that set the threshold alone, the rate lies between 0.1 % and 16.8 %."
     )
+    parts = Calibration.of(np.linspace(0.1, 0.499, 20), 0.05, [0, 1, 2, 3] * 5)
+    told = verdict(report_of(counted((7, 190), (301, 388)), calibration=parts))["good"]
+    assert "By the 20 good photos of 4 parts that set the threshold alone" in told
     assert words["defective"].startswith("Of 388 defective photos, 301 were found (77.6")
 
 
@@ -141,7 +145,7 @@ def test_the_verdict_counts_photos_in_words() -> None:
 def test_a_missed_target_is_told_from_bad_luck(rejected: int, held_out: int, expected: str) -> None:
     scores = np.linspace(0.1, THRESHOLD - 0.01, held_out)
     scores[: held_out // 20 - 1] = THRESHOLD
-    report = report_of(counted((rejected, 200), (1, 1)), calibration_scores=scores)
+    report = report_of(counted((rejected, 200), (1, 1)), calibration=Calibration.of(scores, 0.05))
     assert verdict(report)["target"] == expected
 
 
@@ -154,7 +158,7 @@ def test_with_one_kind_of_photo_the_page_says_what_is_unknown(label: str) -> Non
 
 
 def test_a_report_without_any_photo_is_still_a_page() -> None:
-    page = Page(render(report_of([], calibration_scores=np.empty(0))))
+    page = Page(render(report_of([], calibration=Calibration.of([], 0.05))))
     assert page.open == []
     assert page.all("article") == []
 

@@ -84,6 +84,49 @@ def test_a_rate_that_no_number_of_photos_can_promise_is_told_as_well():
     assert "at least inf" in Calibration.of([0.5], 1e-310).warning()
 
 
+@pytest.mark.parametrize(("parts", "photos", "rate"), [(4, 5, 0.2), (10, 2, 0.1), (19, 3, 0.05)])
+def test_photos_of_one_part_are_no_witnesses_of_their_own(parts, photos, rate):
+    rng, trials, rejected = np.random.default_rng(0), 4000, 0
+    families = np.repeat(np.arange(parts), photos)
+    for _ in range(trials):
+        part, own = rng.normal(size=(parts + 1, 1)), rng.normal(size=(parts + 1, photos))
+        scores = part + 0.3 * own
+        found = Calibration.of(scores[:-1].ravel(), rate, families)
+        rejected += scores[-1, 0] >= found.threshold
+    assert rejected / trials <= rate + 4 * math.sqrt(rate / trials)
+
+
+def test_p_values_by_parts_counted_by_hand():
+    found = Calibration.of([0.1, 0.4, 0.2, 0.3], 0.4, [7, 7, 8, 9])
+    assert found.parts == 3
+    for score, at_least in [(0.1, 3), (0.15, 2.5), (0.25, 1.5), (0.35, 0.5), (0.5, 0)]:
+        assert found.p_value(score) == (1 + at_least) / 4
+    assert found.threshold == math.nextafter(0.3, math.inf)
+
+
+@few
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 5)), min_size=1, max_size=40), RATES)
+def test_by_parts_too_a_photo_is_rejected_exactly_when_its_p_value_is_small_enough(photos, rate):
+    scores, families = zip(*photos, strict=True)
+    found = Calibration.of(scores, rate, families)
+    for score in range(14):
+        small = found.p_value(score) <= found.guaranteed_rate + 1e-9
+        assert (score >= found.threshold) == small
+
+
+def test_photos_of_few_parts_promise_as_little_as_those_parts():
+    found = Calibration.of([0.1] * 20, 0.05, [0, 1, 2, 3] * 5)
+    assert found.guaranteed_rate == 0.2
+    assert "20 held-out good photos of 4 parts cannot promise" in found.warning()
+
+
+def test_what_the_summary_tells_is_read_back():
+    found = Calibration.of([0.3, 0.1, 0.2], 0.25, [4, 4, 5])
+    assert Calibration.read(found.summary()) == found
+    old = {"scores": [0.1, 0.2], "false_alarm_rate": 0.5}
+    assert Calibration.read(old) == Calibration.of([0.1, 0.2], 0.5)
+
+
 def test_without_photos_nothing_is_rejected():
     calibration = Calibration.of([], 0.05)
     assert calibration.threshold == math.inf
