@@ -284,13 +284,20 @@ def preset(name: str, overrides: Mapping[str, Any] | None = None) -> InspectorCo
     """Return a named preset with `overrides` laid over it.
 
     Raises:
-        ConfigError: no such preset, or an override that does not fit.
+        ConfigError: no such preset, an override that does not fit, or one that names another preset.
     """
     if name not in PRESETS:
         raise ConfigError(
             f"there is no preset {name!r}", hint=f"choose one of: {', '.join(sorted(PRESETS))}"
         )
-    return parse(merged(PRESETS[name], overrides or {}))
+    overrides = overrides or {}
+    other = overrides.get("preset", name)
+    if other != name:
+        raise ConfigError(
+            f"the settings over the preset {name!r} name another one: {other!r}",
+            hint="choose one of the two",
+        )
+    return parse(merged(PRESETS[name], overrides))
 
 
 def dotted(assignments: list[str]) -> dict[str, Any]:

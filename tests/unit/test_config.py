@@ -123,6 +123,12 @@ def test_overrides_are_laid_over_a_preset_and_leave_the_rest():
     assert preset("fast").training.seed == 0
 
 
+def test_settings_that_name_another_preset_are_not_laid_over_one():
+    assert preset("fast", {"preset": "fast"}) == preset("fast")
+    with pytest.raises(ConfigError, match="'fast' name another one: 'base'"):
+        preset("fast", {"preset": "base"})
+
+
 def test_an_unknown_preset_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="choose one of: base, fast, paper"):
         preset("huge")

@@ -55,6 +55,7 @@ def _run(verb: str, options: object) -> int:
     """Run a verb; only the rooms that it needs are imported.
 
     Raises:
+        BlemishError: the graphics card has too little memory.
         DependencyError: it needs more than is installed here.
     """
     try:
@@ -66,8 +67,23 @@ def _run(verb: str, options: object) -> int:
             f"`blemish {verb}` needs {error.name}, which is not installed",
             hint="pip install 'blemish[train]'",
         ) from error
-    code: int = getattr(room, verb.replace("-", "_"))(options)
+    try:
+        code: int = getattr(room, verb.replace("-", "_"))(options)
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise BlemishError(
+            f"the graphics card has too little memory: {error}",
+            hint="inspect, calibrate, evaluate: --batch 1; train: --set training.accumulation=2 or 4, "
+            "or a smaller preset, of which fast is the smallest",
+        ) from error
     return code
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether PyTorch, where it is imported at all, found no memory on a graphics card."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 __all__ = ["main", "parser"]

@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("data", type=Path, metavar="DATA", help="MVTec tree, plain folder or manifest")
     _masks(train)
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
-    train.add_argument("--preset", default="fast", help="paper, base or fast (default: fast)")
+    train.add_argument("--preset", help="paper, base or fast (default: fast)")
     train.add_argument("--config", type=Path, help="YAML laid over the preset")
     _sets(train)
     length = train.add_mutually_exclusive_group()

@@ -16,7 +16,7 @@ from blemish.data import check as check_dataset
 from blemish.deploy.doctor import examine
 from blemish.detection import Length
 from blemish.detection import train as train_detector
-from blemish.errors import DatasetError
+from blemish.errors import ConfigError, DatasetError
 from blemish.experiments import evaluate as evaluate_detector
 from blemish.experiments import write_report
 from blemish.experiments.demo import draw_factory
@@ -29,6 +29,7 @@ from blemish.training import Plan
 from blemish.verdicts import Detector
 
 DEFAULT_BUDGET = 1800.0
+DEFAULT_PRESET = "fast"
 DEMO_PAIRS = 40
 
 
@@ -191,11 +192,23 @@ def _evaluate(detector: Detector, dataset: Dataset, out: Path, batch: int) -> di
 
 
 def _settings(options: argparse.Namespace) -> config.InspectorConfig:
-    """Return the preset with the file, the --set words and the short options laid over it."""
-    values: dict[str, object] = {}
-    if options.config is not None:
-        values = config.merged(values, config.read_yaml(options.config))
-    values = config.merged(values, config.dotted(options.sets))
+    """Return the preset with the file, the --set words and the short options laid over it.
+
+    Any of --preset, the file and the --set words may name the preset.
+
+    Raises:
+        ConfigError: two presets are named, there is none of this name, or a setting does not fit.
+    """
+    file = {} if options.config is None else config.read_yaml(options.config)
+    words = config.dotted(options.sets)
+    said = (options.preset, file.get("preset"), words.get("preset"))
+    named = list(dict.fromkeys(str(name) for name in said if name is not None))
+    if len(named) > 1:
+        raise ConfigError(
+            f"the settings name two presets: {' and '.join(named[:2])}",
+            hint="give --preset alone, and take the preset out of --config and --set",
+        )
+    values = config.merged(file, words)
     short = {
         "training": {"seed": options.seed, "precision": options.precision},
         "synthesis": {"textures": options.textures and str(options.textures)},
@@ -205,7 +218,7 @@ def _settings(options: argparse.Namespace) -> config.InspectorConfig:
         section: {name: value for name, value in dials.items() if value not in (None, "auto")}
         for section, dials in short.items()
     }
-    return config.preset(options.preset, config.merged(values, given))
+    return config.preset(named[0] if named else DEFAULT_PRESET, config.merged(values, given))
 
 
 def _plan(options: argparse.Namespace, settings: config.InspectorConfig, dataset: Dataset) -> Plan:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from blemish.data.images import read_image, read_mask
+from blemish.data.images import deep_peak, read_image, read_mask
 from blemish.data.listing import Problem, Severity, natural_key
 from blemish.data.readers import AnyLayout, detect_layout, no_photos, scan
 from blemish.errors import BlemishError, DatasetError, ImageError
@@ -33,6 +33,8 @@ _THUMBNAIL = 32
 _NEAR_LEVELS = 1.0
 _NEAR_CONTRAST = 0.1
 _BLOCK = 1024
+_DARK, _DARK_SHARE = 1 / 8, 0.95
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,8 @@ def check(path: Path, layout: AnyLayout = "auto", masks: Masks = "auto") -> Repo
 
     Errors: files that cannot be read, masks that are missing, without photo, empty or of another
     size, the same pixels in train and test, fewer than 10 good train photos. Warnings: near copies
-    across train and test, undrawn masks, photos that are tiny, very long or of one colour, files
-    that are left out.
+    across train and test, copies among the good train photos, undrawn masks, photos that are tiny,
+    very long or of one colour, deep grey ones that use little of their range, files that are left out.
     """
     path = Path(path)
     try:
@@ -97,6 +99,7 @@ def check(path: Path, layout: AnyLayout = "auto", masks: Masks = "auto") -> Repo
         return Report(path, None, (_problem(path, error),), {}, {})
     problems = [*found.blocking, *found.stray]
     looks: list[_Look] = []
+    peaks: list[float] = []
     for record in found.records:
         try:
             image = read_image(record.image)
@@ -104,9 +107,13 @@ def check(path: Path, layout: AnyLayout = "auto", masks: Masks = "auto") -> Repo
             problems.append(_problem(record.image, error))
             continue
         looks.append(_look(record, image))
+        peak = deep_peak(record.image)
+        peaks += [peak] if peak else []
         problems += _photo_problems(record, image)
         problems += _mask_problems(record, (image.shape[0], image.shape[1]))
+    problems += _dark(path, peaks)
     problems += _copies(looks)
+    problems += _repeated(path, looks)
     problems += _too_few(path, [look.record for look in looks])
     if masks == "auto":
         problems += _undrawn(path, found.records)
@@ -146,6 +153,16 @@ def _photo_problems(record: Record, image: npt.NDArray[np.uint8]) -> Iterator[Pr
         yield Problem("warning", record.image, what, "check the camera, or remove it")
 
 
+def _dark(root: Path, peaks: list[float]) -> Iterator[Problem]:
+    """Yield that deep grey photos use little of their range, such as 12 bits of 16."""
+    low = [peak for peak in peaks if peak < _DARK]
+    if low and len(low) >= _DARK_SHARE * len(peaks):
+        factor = 2 ** int(np.log2(1 / max(low)))
+        what = f"{len(low)} of {len(peaks)} deep grey photos use less than an eighth of their range: "
+        fix = f"multiply the values of all photos, also of those to inspect, by {factor} and save again"
+        yield Problem("warning", root, f"{what}they are read nearly black", fix)
+
+
 def _mask_problems(record: Record, shape: tuple[int, int]) -> Iterator[Problem]:
     if record.mask is None:
         return
@@ -170,6 +187,22 @@ def _copies(looks: list[_Look]) -> Iterator[Problem]:
     fresh = [look for look in test if look.pixels not in same]
     for look, twin in _near(train, fresh):
         yield _copy("warning", look.record.image, "is nearly the same as", twin.record.image)
+
+
+def _repeated(root: Path, looks: list[_Look]) -> Iterator[Problem]:
+    """Yield, once, that good training photos have the same pixels."""
+    first: dict[str, Path] = {}
+    copies = []
+    for look in looks:
+        if look.record.split == "train" and look.record.is_good:
+            original = first.setdefault(look.pixels, look.record.image)
+            if original != look.record.image:
+                copies.append(f"{look.record.image} of {original}")
+    if copies:
+        more = len(copies) - _NAMED
+        named = ", ".join(copies[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+        what = f"{len(copies)} good training photos are copies of others: {named}"
+        yield Problem("warning", root, what, "delete the copies: they show no other piece")
 
 
 def _copy(severity: Severity, photo: Path, how: str, twin: Path) -> Problem:

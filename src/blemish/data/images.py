@@ -27,6 +27,7 @@ MAX_PIXELS = 100_000_000
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM")
 _JPEG_MID_RANGE = 128
 _SIGNED = 2
+_DEEP = ("I", "F")
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
 
 
@@ -43,6 +44,17 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
         ImageError: the file is missing, empty, truncated, not a photo, or over `MAX_PIXELS`.
     """
     return _decode(path, _rgb)
+
+
+def deep_peak(path: Path) -> float | None:
+    """Return the brightest value of a deep grey photo as a share of its full range; None of others.
+
+    path: a photo that `read_image` reads.
+    """
+    with path.open("rb") as file, _opened(file) as image:
+        if not image.mode.startswith(_DEEP):
+            return None
+        return float(np.asarray(image).max() / _top(image))
 
 
 def decode_image(content: bytes, name: str, most: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
@@ -114,17 +126,19 @@ def write_png(path: Path, array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) 
         file.write(content)
 
 
-def claimed_pixels(content: bytes) -> int:
-    """Return the pixels that the header of a photo's file claims; 0 where it is no photo."""
+def claimed_pixels(file: bytes | Path) -> int:
+    """Return the pixels that the header of a photo claims, in memory or a file; 0 where it is none."""
     try:
-        with _opened(io.BytesIO(content)) as image:
+        if isinstance(file, Path):
+            _refuse_what_is_no_file(file)
+        with _opened(file if isinstance(file, Path) else io.BytesIO(file)) as image:
             return image.width * image.height
     except Exception:  # noqa: BLE001 - damaged files raise nearly any; decoding says what is wrong
         return 0
 
 
 @contextlib.contextmanager
-def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
+def _opened(file: IO[bytes] | Path) -> Iterator[Image.Image]:
     """Give the block a photo of which the header alone has been read.
 
     Pillow warns about odd headers and large sizes; what matters of these others judge.
@@ -203,7 +217,7 @@ def _too_large(name: str, most: int) -> ImageError:
 
 
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
-    if image.mode.startswith(("I", "F")):
+    if image.mode.startswith(_DEEP):
         return np.repeat(_grey(image)[..., None], 3, axis=2)
     if image.has_transparency_data:
         paper = Image.new("RGBA", image.size, "white")
@@ -213,7 +227,7 @@ def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 def _grey(image: Image.Image) -> npt.NDArray[np.uint8]:
     values = np.asarray(image).astype(np.float64)
-    top = 1.0 if image.mode == "F" else _full_range(image)
+    top = _top(image)
     if not np.all((values >= 0) & (values <= top)):
         raise ImageError(
             f"holds {image.mode} values outside [0, {top:g}]: their unit is not known",
@@ -222,8 +236,10 @@ def _grey(image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.rint(values * (255 / top)).astype(np.uint8)
 
 
-def _full_range(image: Image.Image) -> float:
-    """Return the largest value that the format can hold; only TIFF has a choice."""
+def _top(image: Image.Image) -> float:
+    """Return the largest value that the format can hold, 1 of floats; only TIFF has a choice."""
+    if image.mode == "F":
+        return 1.0
     tags = getattr(image, "tag_v2", {})
     bits = int(tags.get(_BITS_PER_SAMPLE, (16,))[0])
     signed = tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED
@@ -232,7 +248,7 @@ def _full_range(image: Image.Image) -> float:
 
 def _any_above_zero(image: Image.Image) -> npt.NDArray[np.bool_]:
     least = _JPEG_MID_RANGE if image.format in ("JPEG", "MPO") else 1
-    if image.mode.startswith(("I", "F")):
+    if image.mode.startswith(_DEEP):
         return np.asarray(np.asarray(image) > 0, np.bool_)
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L")) >= least

@@ -32,7 +32,7 @@ def scan_mvtec(root: Path, masks: Masks) -> Listing:
     """Return what an MVTec tree holds.
 
     Photos: train/<label>/ and test/<label>/. Masks: ground_truth/<label>/<stem>_mask.png, or
-    <stem>.png, with any image extension.
+    <stem>.png, with any image extension. Folders of photos beside these are left out and reported.
     """
     shelves = [
         Shelf(folder, label_of(folder), split)
@@ -50,7 +50,29 @@ def scan_mvtec(root: Path, masks: Masks) -> Listing:
         for photo in photos_directly_in(root / split)
     )
     found = scan_shelves(root, shelves, masks)
-    return replace(found, blocking=loose + found.blocking)
+    beside = tuple(_beside_splits(root, any(r.is_good and r.split == "train" for r in found.records)))
+    errors = tuple(problem for problem in beside if problem.severity == "error")
+    warnings = tuple(problem for problem in beside if problem.severity == "warning")
+    return replace(found, blocking=errors + loose + found.blocking, stray=warnings + found.stray)
+
+
+def _beside_splits(root: Path, learns: bool) -> Iterator[Problem]:
+    """Yield each folder of photos that an MVTec tree has no place for; learns: train/good/ has photos.
+
+    One of good photos is an error where there are none to learn from.
+    """
+    for folder in subfolders(root):
+        if folder.name in SPLITS or not _holds_photos(folder):
+            continue
+        what = f"{folder} is left out: beside train/ or test/ no other folder of photos is read"
+        if label_of(folder) != GOOD:
+            places = f"test/{folder.name}/ to judge by, or train/{folder.name}/ to learn from"
+            fix = f"move its photos, if they show defects, into {places}"
+            yield Problem("warning", folder, what, fix)
+        elif learns:
+            yield Problem("warning", folder, what, "move its photos into train/good/ or test/good/")
+        else:
+            yield Problem("error", folder, what, "move its photos into train/good/")
 
 
 def scan_folder(root: Path, masks: Masks) -> Listing:
@@ -65,7 +87,7 @@ def scan_folder(root: Path, masks: Masks) -> Listing:
     shelves = [
         Shelf(folder, label_of(folder), "train" if label_of(folder) == GOOD else "test")
         for folder in subfolders(root)
-        if folder.name.lower() not in MASK_TREES and any(map(is_photo, files_below(folder)))
+        if _holds_photos(folder)
     ]
     if not shelves:
         return scan_shelves(root, [Shelf(root, GOOD, "train")], masks)
@@ -81,6 +103,11 @@ def scan_folder(root: Path, masks: Masks) -> Listing:
     found = scan_shelves(root, shelves, masks)
     records = _with_test_fifth(root, found.records)
     return replace(found, records=records, stray=loose + found.stray)
+
+
+def _holds_photos(folder: Path) -> bool:
+    """Return whether there are photos at any depth of a folder that is not for masks."""
+    return folder.name.lower() not in MASK_TREES and any(map(is_photo, files_below(folder)))
 
 
 def _with_test_fifth(root: Path, records: tuple[Record, ...]) -> tuple[Record, ...]:

@@ -66,8 +66,15 @@ def scan_shelves(root: Path, shelves: list[Shelf], masks: Masks) -> Listing:
         blocking += pairs.problems()
         stray += [_orphan(mask) for mask in pairs.orphans()]
     if masks == "auto":
-        stray += [_orphan(mask) for mask in _masks_of_nobody(trees, set(by_label))]
+        stray += _masks_of_nobody(trees, set(by_label))
     return Listing(in_order(records), tuple(blocking), tuple(stray))
+
+
+def without_masks(files: Iterable[Path]) -> list[Path]:
+    """Return the files but for the masks that lie beside their photos, in the same folder."""
+    listed = list(files)
+    photos = {_name(file, file.parent, file.stem) for file in listed if not _is_marked(file)}
+    return [f for f in listed if not _is_marked(f) or _name(f, f.parent, _bare(f)) not in photos]
 
 
 class _Pairs:
@@ -75,7 +82,7 @@ class _Pairs:
 
     def __init__(self, label: str, shelves: list[Shelf], trees: list[Path]) -> None:
         self.label, self.trees = label, trees if label != GOOD else []
-        self.photos: list[tuple[Record, list[Path]]] = []
+        self.photos: list[tuple[Record, Path, list[Path]]] = []
         self.claims: dict[Path, list[Path]] = {}
         shared = self._masks_by_name(
             (mask, tree / label) for tree in self.trees for mask in _usable(tree / label)
@@ -90,8 +97,7 @@ class _Pairs:
     def _masks_by_name(self, masks: Iterable[tuple[Path, Path]]) -> dict[str, list[Path]]:
         names: dict[str, list[Path]] = defaultdict(list)
         for mask, folder in masks:
-            bare = mask.stem[: -len(_MASK_MARKS[0])] if _is_marked(mask) else mask.stem
-            names[_name(mask, folder, bare)].append(mask)
+            names[_name(mask, folder, _bare(mask))].append(mask)
             self.claims[mask] = []
         return names
 
@@ -100,13 +106,15 @@ class _Pairs:
         found = [mask for masks in names for mask in masks.get(name, [])]
         for mask in found:
             self.claims[mask].append(record.image)
-        self.photos.append((record, found))
+        shelf = self.trees[0] / self.label if self.trees else folder
+        expected = shelf / record.image.relative_to(folder).with_name(f"{record.image.stem}_mask.png")
+        self.photos.append((record, expected, found))
 
     def records(self) -> list[Record]:
         """Return the photos with their masks; good photos keep none."""
         if self.label == GOOD:
-            return [record for record, _ in self.photos]
-        return [replace(record, mask=found[0] if found else None) for record, found in self.photos]
+            return [record for record, *_ in self.photos]
+        return [replace(record, mask=found[0] if found else None) for record, _, found in self.photos]
 
     def orphans(self) -> list[Path]:
         """Return the masks that belong to no photo."""
@@ -116,9 +124,9 @@ class _Pairs:
         """Yield what leaves a photo without a mask or with more than one."""
         if self.label == GOOD:
             return
-        for record, found in self.photos:
+        for record, expected, found in self.photos:
             if not found and self.claims:
-                what = f"{record.image} has no mask: expected {self._expected(record.image)}"
+                what = f"{record.image} has no mask: expected {expected}"
                 yield Problem("error", record.image, what, NO_MASK_FIX)
             if len(found) > 1:
                 what = f"{record.image} has {len(found)} masks: {', '.join(map(str, found))}"
@@ -127,10 +135,6 @@ class _Pairs:
             if len(photos) > 1:
                 what = f"{mask} fits {len(photos)} photos: {', '.join(map(str, photos))}"
                 yield Problem("error", mask, what, "give each photo a name of its own")
-
-    def _expected(self, image: Path) -> Path:
-        folder = self.trees[0] / self.label if self.trees else image.parent
-        return folder / f"{image.stem}_mask.png"
 
 
 def _usable(folder: Path, without: Iterable[Path] = ()) -> list[Path]:
@@ -148,22 +152,28 @@ def _unusable(files: list[Path]) -> Iterator[Problem]:
             yield Problem("warning", file, what, "rename or convert it if it is a photo")
 
 
-def _masks_of_nobody(trees: list[Path], labels: set[str]) -> Iterator[Path]:
+def _masks_of_nobody(trees: list[Path], labels: set[str]) -> Iterator[Problem]:
     for tree in trees:
         for mask in _usable(tree):
             folder = mask.relative_to(tree).parts[0]
-            if folder not in labels and folder.lower() not in GOOD_FOLDERS:
-                yield mask
+            if mask.parent == tree:
+                yield _orphan(mask, f"move it into {tree.name}/<type>/, the type of its photo")
+            elif folder not in labels and folder.lower() not in GOOD_FOLDERS:
+                yield _orphan(mask)
 
 
 def _is_marked(file: Path) -> bool:
     return file.stem.lower().endswith(_MASK_MARKS)
 
 
+def _bare(mask: Path) -> str:
+    """Return the stem of a mask's photo."""
+    return mask.stem[: -len(_MASK_MARKS[0])] if _is_marked(mask) else mask.stem
+
+
 def _name(file: Path, folder: Path, stem: str) -> str:
     return composed(file.relative_to(folder).parent / stem)
 
 
-def _orphan(mask: Path) -> Problem:
-    fix = "give it the name of its photo, or delete it"
+def _orphan(mask: Path, fix: str = "give it the name of its photo, or delete it") -> Problem:
     return Problem("error", mask, f"{mask} is a mask without an image", fix)

@@ -84,7 +84,7 @@ def hold_out(
     # Checked before hashing: not even a hash of a test photo may decide anything.
     refuse_test(records)
     contents = [file_sha256(record.image) for record in records]
-    numbers: Sequence[int | str] = contents if families is None else families
+    numbers = _kin(contents, range(len(contents)) if families is None else families)
     first: dict[int | str, str] = {}
     for content, number in sorted(zip(contents, numbers, strict=True)):
         first.setdefault(number, content)
@@ -158,6 +158,22 @@ def read_split(path: Path, root: Path) -> Split:
             f"{path} was edited: its digest is not that of its photos", hint="make the split anew"
         )
     return split
+
+
+def _kin(contents: Sequence[str], families: Sequence[int]) -> list[int | str]:
+    """Return one mark for all photos that content or family joins, directly or through others."""
+    above: dict[int | str, int | str] = {}
+
+    def top(mark: int | str) -> int | str:
+        above.setdefault(mark, mark)
+        while above[mark] != mark:
+            above[mark] = above[above[mark]]
+            mark = above[mark]
+        return mark
+
+    for content, family in zip(contents, families, strict=True):
+        above[top(content)] = top(family)
+    return [top(content) for content in contents]
 
 
 def _rank(seed: int, content: str) -> str:

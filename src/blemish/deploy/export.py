@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def export(
     The graph, and a card with the threshold, the settings that concern photos, and the parity. It is
     compared in the trained one's own number format (f32: in float32) on photos of the dataset: some of
     each kind of its test split for f32 and bf16, all for int8, whose figures go into the card; good
-    training photos where there is no test. Only good training photos choose the ranges of int8.
+    training photos where there is no test. Only good training photos choose the ranges of int8. Of an
+    f32 whose threshold was set in another number format it is said how far its scores are from those.
 
     Raises:
         ArtifactError: the folder exists, or the two differ by more than the tolerance.
@@ -75,18 +77,41 @@ def export(
             model = quantised(source, model, engine, _good_squares(exact, dataset.train))
         save_graph(model, form, engine)
         card = _card(exact, form, engine, precision)
-        card["exported_from"] = artifacts.read_card(detector)["weights_sha256"]
+        trained = artifacts.read_card(detector)
+        card["exported_from"] = trained["weights_sha256"]
         artifacts.write_card(form, card)
-        reference = exact if precision == "f32" else TrainedDetector.load(detector, device="cpu")
+        calibrated = exact
+        if trained["calibration"]["precision"] != exact.precision:
+            calibrated = TrainedDetector.load(detector, device="cpu")
+        reference = exact if precision == "f32" else calibrated
         records = compared(dataset, None if precision == "int8" else _COMPARED)
         logger.info("comparing on %d photos", len(records))
-        parity = compare(reference, ExportedDetector.load(form, device="cpu"), records)
+        exported = ExportedDetector.load(form, device="cpu")
+        parity = compare(reference, exported, records)
         allowed = tolerance or TOLERANCES[precision]
         parity.check(allowed)
+        if reference is not calibrated:
+            apart = compare(calibrated, exported, records).score
+            parity = replace(parity, calibrated_score=apart)
+            _warn_of_threshold(apart, allowed.score, calibrated.precision, out)
         told = {"tolerance": {"map": allowed.map, "score": allowed.score}, **parity.summary()}
         artifacts.write_card(form, {**card, "parity": told})
         artifacts.create_folder(out, lambda fresh: _move(form, fresh))
     return parity
+
+
+def _warn_of_threshold(apart: float, most: float, precision: str, out: Path) -> None:
+    """Say where scores are further than allowed from those that the threshold was set on."""
+    if not apart <= most:
+        logger.warning(
+            "the threshold was set in %s, and in one of 20 photos this form's score differs from that "
+            "by %.2g or more (%g was expected): set it anew on good photos that training has not seen, "
+            "`blemish calibrate %s NEW_GOOD --out DIR`",
+            precision,
+            apart,
+            most,
+            out,
+        )
 
 
 def _card(

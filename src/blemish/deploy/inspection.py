@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from blemish.data import natural_key, read_image, write_png
 from blemish.data.listing import is_photo
+from blemish.data.pairing import MASK_TREES, without_masks
 from blemish.data.pictures import overlay
 from blemish.errors import BlemishError, DatasetError
 from blemish.records import Prediction
@@ -48,7 +49,8 @@ class Finding:
 def find_photos(paths: Sequence[Path], without: Path | None = None) -> list[Path]:
     """Return the files named, and in folders the photos at any depth, in natural order.
 
-    Hidden files and the masks in `ground_truth` are passed over; links to folders are not followed.
+    Hidden files and masks, in folders of their own or beside their photos, are passed over as readers
+    of datasets do; links to folders are not followed.
     without: a folder that is left out of those in which it lies, such as that of earlier heat maps.
 
     Raises:
@@ -90,9 +92,9 @@ def photos_below(
         folders[:] = [
             name
             for name in folders
-            if not name.startswith(".") and name != "ground_truth" and here / name != left_out
+            if not name.startswith(".") and name.lower() not in MASK_TREES and here / name != left_out
         ]
-        yield from filter(is_photo, (here / name for name in folders + names))
+        yield from without_masks(filter(is_photo, (here / name for name in folders + names)))
 
 
 def _within(folder: Path, other: Path) -> Path | None:

@@ -36,7 +36,9 @@ class Parity:
 
     photos: compared. map: mean difference over a photo's pixels; score: difference of its score; each
     is what 95 of 100 photos stay below. worst_score: the largest difference of a score. reference,
-    exported: image AUROC and pixel AP of each, None where the photos cannot tell.
+    exported: image AUROC and pixel AP of each, None where the photos cannot tell. calibrated_score: as
+    score, from the detector in the number format that its threshold was set in; None where the
+    reference is that.
     """
 
     photos: int
@@ -45,6 +47,7 @@ class Parity:
     worst_score: float
     reference: dict[str, float] | None
     exported: dict[str, float] | None
+    calibrated_score: float | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return it ready for JSON."""

@@ -56,10 +56,35 @@ def test_a_mask_without_an_image_is_an_error_that_reading_survives(clean, paint,
     assert len(read_dataset(clean).records) == 13
 
 
+def test_folders_of_photos_beside_the_splits_are_reported_with_their_place(clean, paint, spot):
+    paint("dent/1.png"), paint("ok/1.png"), paint("masks/crack/0.png", spot)
+    (clean / "masks/crack/0.png").unlink()
+    (clean / "notes").mkdir()
+    (clean / "notes/shift.txt").write_text("2")
+    report = check(clean)
+    assert report.ok
+    fixes = {p.file.name: p.fix for p in report.problems}
+    assert fixes == {
+        "dent": "move its photos, if they show defects, into test/dent/ to judge by, or train/dent/ to "
+        "learn from",
+        "ok": "move its photos into train/good/ or test/good/",
+    }
+    shutil.rmtree(clean / "train")
+    errors = [p for p in check(clean).problems if p.severity == "error"]
+    assert [p.fix for p in errors if p.file.name == "ok"] == ["move its photos into train/good/"]
+
+
 def test_masks_of_a_type_without_photos_are_errors(clean, paint, spot):
     paint("ground_truth/hole/1_mask.png", spot)
     paint("ground_truth/flat.png", spot)
     assert [p.file.name for p in check(clean).problems] == ["flat.png", "1_mask.png"]
+
+
+def test_a_mask_outside_the_folder_of_its_type_is_to_be_moved_there(clean, paint, spot):
+    paint("ground_truth/0_mask.png", spot)
+    problem = only_problem(check(clean))
+    assert "mask without an image" in problem.what
+    assert problem.fix == "move it into ground_truth/<type>/, the type of its photo"
 
 
 def test_a_photo_without_its_mask_is_an_error(clean):
@@ -124,6 +149,44 @@ def test_odd_photos_and_left_out_files_are_warnings(clean, paint):
     assert "times as long" in found["long.png"]
     assert "one colour" in found["black.png"]
     assert "left out" in found["IMG_1"]
+
+
+@pytest.mark.parametrize(("name", "top"), [("png", 65535), ("tif", 65535), ("float.tif", 1)])
+@pytest.mark.parametrize(("bits", "factor"), [(10, 64), (12, 16), (13, 8), (14, None)])
+def test_deep_photos_that_use_little_of_their_range_are_a_warning(tmp_path, bits, factor, name, top):
+    (tmp_path / "good").mkdir()
+    for number in range(10):
+        values = np.random.default_rng(number).integers(0, 2**bits, (40, 48))
+        values[0, 0] = 2**bits - 1
+        deep = np.float32(values / 65535) if top == 1 else values.astype(np.uint16)
+        Image.fromarray(deep).save(tmp_path / f"good/{number}.{name}")
+    found = [p for p in check(tmp_path).problems if "deep grey" in p.what]
+    assert [p.severity for p in found] == (["warning"] if factor else [])
+    if factor:
+        assert "10 of 10 deep grey photos" in found[0].what
+        assert f" by {factor} " in found[0].fix
+
+
+def test_dark_photos_of_eight_bits_and_a_few_deep_ones_are_no_warning(clean, paint):
+    paint("train/good/dark.png", np.uint8(np.arange(1920).reshape(40, 48) % 20))
+    assert check(clean).problems == ()
+    for number in range(10):
+        deep = np.uint16(np.random.default_rng(number).integers(0, 65536 if number else 4096, (40, 48)))
+        paint(f"train/good/deep {number}.png", deep)
+    assert check(clean).problems == ()
+
+
+def test_copies_among_the_good_training_photos_are_one_warning(clean):
+    folder = clean / "train/good"
+    for number in range(4):
+        Image.fromarray(read_image(folder / f"{number}.png")).save(folder / f"copy {number}.bmp")
+    shutil.copy(clean / "test/crack/0.png", clean / "test/crack/2.png")
+    shutil.copy(clean / "ground_truth/crack/0_mask.png", clean / "ground_truth/crack/2_mask.png")
+    problem = only_problem(check(clean))
+    assert problem.severity == "warning"
+    assert problem.what.startswith("4 good training photos are copies of others: ")
+    assert f"{folder / 'copy 0.bmp'} of {folder / '0.png'}" in problem.what
+    assert problem.what.endswith(" and 1 more")
 
 
 def test_a_bad_manifest_is_reported_line_by_line(tmp_path, paint):

@@ -45,6 +45,16 @@ def test_a_tree_with_only_good_train_photos_is_legal(tmp_path, paint):
     assert dataset.test == ()
 
 
+def test_good_photos_beside_the_splits_are_refused_where_there_are_none_to_learn_from(tmp_path, paint):
+    for name in ("good/1.png", "test/good/2.png", "test/crack/3.png"):
+        paint(name)
+    with pytest.raises(DatasetError, match="good is left out") as caught:
+        read_dataset(tmp_path)
+    assert caught.value.hint == "move its photos into train/good/"
+    paint("train/good/4.png")
+    assert len(read_dataset(tmp_path).records) == 3
+
+
 def test_a_folder_of_photos_is_all_good_and_all_train(tmp_path, paint):
     paint("b.jpeg")
     paint("a.PNG")
@@ -100,6 +110,19 @@ def test_a_type_with_masks_for_some_photos_is_refused(tmp_path, paint, spot):
         read_dataset(tmp_path)
     assert "--masks none" in caught.value.hint
     assert len(read_dataset(tmp_path, masks="none").test) == 2
+
+
+@pytest.mark.parametrize("place", ["masks/crack", "crack"])
+def test_the_mask_that_is_expected_is_one_that_would_pair(tmp_path, paint, spot, place):
+    paint("good/1.png"), paint("crack/monday/a.png"), paint("crack/b.png")
+    misplaced, placed = (paint(f"{place}/{name}_mask.png", spot) for name in "ab")
+    expected = tmp_path / place / "monday/a_mask.png"
+    with pytest.raises(DatasetError, match="has no mask") as caught:
+        read_dataset(tmp_path)
+    assert caught.value.args[0] == f"{tmp_path}/crack/monday/a.png has no mask: expected {expected}"
+    expected.parent.mkdir(exist_ok=True)
+    misplaced.rename(expected)
+    assert [record.mask for record in read_dataset(tmp_path).test] == [placed, expected]
 
 
 def test_one_mask_for_two_photos_is_refused(tmp_path, paint, spot):

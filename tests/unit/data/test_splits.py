@@ -77,6 +77,21 @@ def test_photos_of_one_family_stay_on_one_side_whatever_they_hold(photos, seed):
     assert again == split
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_copies_stay_on_one_side_whatever_their_families_and_bring_these_along(photos, seed):
+    records = photos(40)
+    for record in records:
+        record.image.write_text(f"photo {int(record.image.stem) % 20}")
+    strangers = hold_out(records, seed=seed, families=range(40))
+    assert strangers == hold_out(records, seed=seed)
+    # 0..19 in pairs, and their copies strangers: four photos are joined by content and by family.
+    numbers = [n // 2 if n < 20 else n for n in range(40)]
+    split = hold_out(records, seed=seed, families=numbers)
+    sides = [{int(r.image.stem) % 20 // 2 for r in side} for side in (split.train, split.validation)]
+    assert len(split.validation) == 8
+    assert not sides[0] & sides[1]
+
+
 def test_a_test_photo_is_refused_before_it_is_opened(tmp_path):
     record = Record(tmp_path / "test/good/absent.png", split="test")
     with pytest.raises(DatasetError, match="only train may be learnt from"):

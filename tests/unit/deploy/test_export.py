@@ -99,7 +99,7 @@ def test_the_graph_scores_the_photo_and_not_its_padding(forms, detector):
         valid[:rows, : 2 if rows == 1 else 64] = True
         feed = {"photo": square[None], "valid": valid[None]}
         values, score, _ = session.run(["map", "score", "reconstruction"], feed)
-        assert score[0] == pytest.approx(image_score(values[0], valid), abs=1e-6)
+        assert score[0] == pytest.approx(image_score(values[0], valid, len(valid)), abs=1e-6)
     assert score[0] == pytest.approx(detector.predict(square).score, abs=1e-4)
 
 
@@ -153,6 +153,35 @@ def test_a_form_beyond_the_tolerance_is_not_written(run_folder, product, tmp_pat
 def test_what_is_no_number_is_beyond_every_tolerance():
     with pytest.raises(ArtifactError, match="map differs by nan"):
         Parity(1, float("nan"), 0.0, 0.0, None, None).check(ANYTHING)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_it_is_said_how_far_scores_are_from_those_that_set_the_threshold(
+    detector, product, tmp_path, precision, restored_logger, caplog
+):
+    restored_logger.propagate = True
+    settings, weights = detector.config, detector.inspector.state_dict()
+    calibrated = TrainedDetector(
+        settings, weights, detector.calibration, device="cpu", precision=precision
+    )
+    calibrated.save(tmp_path / "detector")
+    data, form = read_dataset(product), tmp_path / "form"
+    parity = export(
+        tmp_path / "detector", data, form, "onnx", tolerance=Tolerance(map=1e-4, score=1e-5)
+    )
+    told = json.loads((form / CARD).read_text(encoding="utf-8"))["parity"]
+    assert told["calibrated_score"] == parity.calibrated_score
+    assert parity.score <= 1e-5
+    said = "the threshold was set in bf16, and in one of 20 photos this form's score" in caplog.text
+    if precision == "fp32":
+        assert parity.calibrated_score is None
+        assert not said
+    else:
+        expected = compare(calibrated, Detector.load(form), data.test).score
+        assert parity.calibrated_score == pytest.approx(expected, abs=1e-6)
+        assert parity.calibrated_score > 1e-5
+        assert said
+        assert f"blemish calibrate {form}" in caplog.text
 
 
 class Told(Detector):

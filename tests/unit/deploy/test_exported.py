@@ -107,3 +107,11 @@ def test_a_card_without_a_number_is_refused(folder, machine):
     machine(works=True)
     with pytest.raises(ConfigError, match="has no 'cuda:x' here"):
         ExportedDetector.load(folder, device="cuda:x")
+
+
+def test_the_precision_of_its_own_is_known_by_either_name(folder, machine):
+    machine(works=True)
+    for name in ("auto", "fp32", "f32"):
+        assert ExportedDetector.load(folder, precision=name).precision == "f32"
+    with pytest.raises(ConfigError, match="computes in f32, not in bf16"):
+        ExportedDetector.load(folder, precision="bf16")

@@ -95,6 +95,17 @@ def test_hidden_photos_and_masks_are_passed_over_and_so_are_links_to_folders(tmp
     assert find_photos([tmp_path]) == [tmp_path / "a.png"]
 
 
+def test_masks_are_passed_over_where_a_reader_of_datasets_takes_them_for_masks(tmp_path):
+    photos = ["crack/x.png", "crack/face_mask.png", "masks.png", "other/x.png"]
+    masks = ["masks/crack/x.png", "Mask/y.png", "deep/MASKS/z.png", "crack/x_mask.png"]
+    for name in (*photos, *masks, "crack/x.mask.gif"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert {path.relative_to(tmp_path).as_posix() for path in find_photos([tmp_path])} == set(photos)
+    named = tmp_path / "crack/x_mask.png"
+    assert find_photos([named, tmp_path / "Mask"]) == [named, tmp_path / "Mask/y.png"]
+
+
 def test_the_folder_of_earlier_heat_maps_is_left_out_however_it_is_named(tmp_path, monkeypatch):
     for name in ("maps/a.png", "deep/maps/b.png", "c.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
