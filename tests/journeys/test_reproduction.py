@@ -29,7 +29,8 @@ pytestmark = pytest.mark.usefixtures("restored_logger")
 SIDE, TYPES = 80, ("rust", "scratch")
 REPORT = ("report.html", "report.md", "results.json")
 SMALL = "--device cpu --set data.size=64 --set data.turns=[] --set training.validations=1"
-SMALL += " --set training.workers=0 --set denoiser.width=32 --generator-set product.turns=[]"
+SMALL += " --set training.workers=0 --set denoiser.width=32"
+PAINTING = ["--generator-set", "product.turns=[]"]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_anomalydiffusion(blemish, mvtec, tmp_path, finished):
     methods = ["real", "draem", "crop_and_paste", "generated", "generated+real"]
     words = ["reproduce", "anomalydiffusion", "--data", mvtec, "--out", tmp_path, *SMALL.split()]
     words += ["--scale", "fast", "--pairs", 2, "--seeds", 0, 1, "--paper-protocol"]
-    words += ["--methods", *methods]
+    words += ["--methods", *methods, *PAINTING]
     said = blemish(*words)
     assert said.code == 0
     assert said.lines[-1] == {"report": str(tmp_path / "report.html")}
@@ -131,6 +132,9 @@ def test_anomalydiffusion(blemish, mvtec, tmp_path, finished):
             for path in tmp_path.glob(f"metal_nut/localisation/{method}/seed*/result.json")
         ]
         assert len(results) == 2
+        assert len(list(tmp_path.glob(f"metal_nut/classification/{method}/seed*/result.json"))) == (
+            0 if method == "draem" else 2
+        )
         for key, value in own.items():
             assert value == pytest.approx(sum(figures[key] for figures in results) / 2)
 
@@ -163,7 +167,7 @@ def test_diffusionad(blemish, mvtec, tmp_path, finished):
 
 
 def test_loop(blemish, mvtec, tmp_path, finished):
-    words = ["reproduce", "loop", "--data", mvtec, "--out", tmp_path, *SMALL.split()]
+    words = ["reproduce", "loop", "--data", mvtec, "--out", tmp_path, *SMALL.split(), *PAINTING]
     said = blemish(*words, "--scale", "fast")
     assert said.code == 0
     found = tables(tmp_path)
@@ -216,11 +220,11 @@ def test_other_peoples_pairs_lie_in_a_folder_for_each_product_unless_there_is_on
 ):
     asked = {}
 
-    def note(*_: Any, methods: Any, imported: Any, **__: Any) -> None:
+    def note(_: Any, methods: Any, imported: Any) -> None:
         asked.update(imported, methods=methods)
         raise StopError
 
-    monkeypatch.setattr(few_shot, "prepared", note)
+    monkeypatch.setattr(few_shot, "imported_pairs", note)
     for name in products:
         shutil.copytree(mvtec / "metal_nut", tmp_path / "data" / name)
     (tmp_path / "tree" / "metal_nut").mkdir(parents=True)
@@ -236,6 +240,11 @@ WRONG = [
     "anomalydiffusion --methods real+dfmgan --pairs 1",
     "anomalydiffusion --generated dfmgan=nowhere --pairs 1",
     "anomalydiffusion --categories bottle",
+    "anomalydiffusion --seeds 0 1 0",
+    "anomalydiffusion --lpips nowhere",
+    "anomalydiffusion --inception nowhere.pth",
+    "anomalydiffusion --resnet nowhere.pth",
+    "diffusionad --paper-protocol",
     "diffusionad --set training.sead=1",
     "diffusionad --maps PatchCore=nowhere",
     "loop --generator-set painting.step=1",

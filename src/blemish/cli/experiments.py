@@ -19,6 +19,7 @@ from blemish.experiments.protocol import SCALES, Scale
 from blemish.experiments.reproduction import reproduce as reproduce_experiment
 from blemish.experiments.request import Request
 from blemish.experiments.tables import as_json
+from blemish.experiments.variants import GENERATION
 from blemish.training import Plan
 
 
@@ -57,19 +58,31 @@ def reproduce(options: argparse.Namespace) -> int:
 
 
 def _refuse_unused(options: argparse.Namespace) -> None:
-    """Stop where somebody's pairs or maps would be left aside without a word.
+    """Stop where an option would be left aside without a word.
 
     Raises:
-        ConfigError: the experiment does not read them.
+        ConfigError: the experiment does not read it.
     """
-    for word, given, reader in (
-        ("--generated", options.generated, "anomalydiffusion"),
-        ("--maps", options.maps, "diffusionad"),
+    experiment = options.experiment
+    if experiment == "ablation":
+        experiment += f" --variant {options.variant}"
+    table = ("anomalydiffusion",)
+    painting = (*table, "loop", *(f"ablation --variant {variant}" for variant in GENERATION))
+    for word, given, readers in (
+        ("--generated", options.generated, table),
+        ("--maps", options.maps, ("diffusionad",)),
+        ("--methods", options.methods, table),
+        ("--paper-protocol", options.paper_protocol, table),
+        ("--lpips", options.lpips, table),
+        ("--inception", options.inception, table),
+        ("--resnet", options.resnet, table),
+        ("--generator-set", options.generator_sets, painting),
+        ("--generator-iterations", options.generator_iterations, painting),
     ):
-        if given and options.experiment != reader:
+        if given and experiment not in readers:
             raise ConfigError(
-                f"`reproduce {options.experiment}` does not read {word}",
-                hint=f"give it to `reproduce {reader}`",
+                f"`reproduce {experiment}` does not read {word}",
+                hint=f"give it to {' or '.join(f'`reproduce {reader}`' for reader in readers)}",
             )
 
 
@@ -96,5 +109,7 @@ def _named(words: Sequence[str]) -> dict[str, Path]:
         name, equals, folder = word.partition("=")
         if not (name and equals and folder):
             raise ConfigError(f"expected NAME=FOLDER, got {word!r}")
+        if name in found:
+            raise ConfigError(f"{name} is given twice", hint="give each folder a name of its own")
         found[name] = Path(folder)
     return found

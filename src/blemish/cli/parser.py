@@ -213,7 +213,9 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--scale", default="fast", choices=["fast", "paper"])
     reproduce.add_argument("--seeds", type=int, nargs="+", default=[0])
     reproduce.add_argument("--categories", nargs="+", default=[], help="only these products")
-    reproduce.add_argument("--methods", nargs="+", help="sources for localisers, joined by +")
+    reproduce.add_argument(
+        "--methods", nargs="+", help="anomalydiffusion: what localisers learn from, by +"
+    )
     reproduce.add_argument("--pairs", type=positive, help="generated of each type, of the scale's")
     length = reproduce.add_mutually_exclusive_group()
     length.add_argument("--budget", type=duration, help="a detector's training time, such as 10m")
@@ -231,11 +233,17 @@ def parser() -> argparse.ArgumentParser:
         "--maps", action="append", default=[], metavar="NAME=DIR", help="somebody's score maps"
     )
     reproduce.add_argument(
-        "--paper-protocol", action="store_true", help="also choose weights on the test photos"
+        "--paper-protocol",
+        action="store_true",
+        help="anomalydiffusion: also tell of localisers chosen on the test photos",
     )
-    reproduce.add_argument("--lpips", type=Path, metavar="DIR", help="VGG16's weights, for IC-LPIPS")
-    reproduce.add_argument("--inception", type=Path, metavar="FILE", help="InceptionV3's weights")
-    reproduce.add_argument("--resnet", type=Path, metavar="FILE", help="ResNet-34's weights")
+    for word, place, network in (
+        ("--lpips", "DIR", "VGG16, for IC-LPIPS"),
+        ("--inception", "FILE", "InceptionV3"),
+        ("--resnet", "FILE", "ResNet-34"),
+    ):
+        told = f"anomalydiffusion: the weights of {network}"
+        reproduce.add_argument(word, type=Path, metavar=place, help=told)
     reproduce.add_argument("--generator-iterations", type=positive, help="where a network learns")
     reproduce.add_argument(
         "--generator-set", dest="generator_sets", action="append", default=[], metavar="NAME=VALUE"

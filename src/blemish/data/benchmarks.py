@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -48,9 +48,8 @@ def read_benchmark(root: Path, name: AnyBenchmark = "auto") -> dict[str, Dataset
     if name != "auto" and name not in _READERS:
         raise DatasetError(f"benchmark is {name!r}", hint=f"choose from: auto, {', '.join(_READERS)}")
     kinds = tuple(_READERS) if name == "auto" else (name,)
-    for kind in kinds:
-        if found := _READERS[kind](root):
-            return found
+    if found := find_benchmark(root, kinds):
+        return found
     expected = "; ".join(f"{kind}: {_EXPECTED[kind]}" for kind in kinds)
     found_instead = "holds no such benchmark" if root.is_dir() else "is not a folder"
     raise DatasetError(
@@ -58,6 +57,18 @@ def read_benchmark(root: Path, name: AnyBenchmark = "auto") -> dict[str, Dataset
         hint="give the folder that holds the categories; "
         "a copy that somebody sorted into train/good/ and test/ is read as mvtec",
     )
+
+
+def find_benchmark(root: Path, kinds: Sequence[str] = ("mvtec", "visa", "dagm")) -> dict[str, Dataset]:
+    """Return the dataset of each category, {} where the tree is of none of these kinds.
+
+    Raises:
+        DatasetError: it is of one of them, but a photo or a mask is missing.
+    """
+    for kind in kinds:
+        if found := _READERS[kind](root):
+            return found
+    return {}
 
 
 def _read_mvtec(root: Path) -> dict[str, Dataset]:

@@ -51,7 +51,7 @@ class ClassifierTask(PairTask):
         held_out: Sequence[Record],
         device: torch.device,
     ) -> None:
-        network = _resnet(settings, len(pairs.types), pairs.seed)
+        network = resnet(settings, len(pairs.types), pairs.seed)
         self.objective = Objective(network, settings, device)
         super().__init__(self.objective, pairs, settings)
         self.held_out = held_out
@@ -109,7 +109,7 @@ def predicted(objective: Objective, pairs: TrainingPairs, records: Sequence[Reco
     return [pairs.types[n] for _, _, logits in answers for n in logits.argmax(1).tolist()]
 
 
-def _resnet(settings: ClassifierSettings, classes: int, seed: int) -> nn.Module:
+def resnet(settings: ClassifierSettings, classes: int, seed: int) -> nn.Module:
     """Return a ResNet-34 for so many classes.
 
     Raises:

@@ -19,7 +19,7 @@ from blemish.experiments.localisation import LocaliserSettings, Maps, train_loca
 from blemish.experiments.protocol import divided
 from blemish.metrics import ImageCounts
 from blemish.records import Record
-from blemish.runtime import atomic_write
+from blemish.runtime import atomic_write, file_sha256
 
 SCORES = "scores.npz"
 _HELD_GOODS = 30
@@ -36,9 +36,9 @@ class _Cell:
     seed: int
 
     @cached_property
-    def _digests(self) -> dict[str, str]:
-        parts = {**self.sources, "test": self.test}
-        return {name: content_digest(records) for name, records in parts.items()}
+    def _digests(self) -> dict[str, Any]:
+        sources = {name: content_digest(records) for name, records in self.sources.items()}
+        return {"sources": sources, "test": content_digest(self.test)}
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,11 @@ class ClassificationCell(_Cell):
 
     def identity(self) -> Mapping[str, Any]:
         """Return all that decides the result."""
+        weights = self.settings.weights
+        settings = asdict(self.settings)
         return {
             "task": "classification",
-            "settings": asdict(self.settings),
+            "settings": settings | {"weights": weights and file_sha256(Path(weights))},
             "seed": self.seed,
             "turns": list(self.turns),
             "data": self._digests,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from blemish.data import Dataset, read_dataset
 from blemish.errors import ArtifactError, ConfigError, DatasetError
 from blemish.experiments.baselines import TYPED, UNTYPED, write_baseline
 from blemish.experiments.downstream import ClassificationCell, LocalisationCell
-from blemish.experiments.protocol import FewShot, Scale
+from blemish.experiments.generation_quality import READ
+from blemish.experiments.protocol import FewShot, Scale, refuse_copies
 from blemish.generation import Generator, learn, mask_files, write_masks
 from blemish.generation.learning import length, named
 from blemish.generator_config import GeneratorConfig
@@ -36,6 +38,9 @@ METHODS = (
     f"{GENERATED}{PLUS}{REAL}",
 )
 """What localisers learn from; names joined by a plus are sources of equal weight."""
+
+_OURS = (REAL, GENERATED, *TYPED, *UNTYPED, READ, "test", "goods", "rest")
+_NAME = re.compile(r"\w([\w .-]*\w)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,34 @@ def painted(
     return generator, made
 
 
+def imported_pairs(
+    split: FewShot, methods: Sequence[str], imported: Mapping[str, Path]
+) -> dict[str, tuple[Record, ...]]:
+    """Return the pairs from elsewhere, after a look at all that could stop the experiment later.
+
+    imported: name and dataset folder.
+
+    Raises:
+        ConfigError: a method names a source that there is not, or one from elsewhere has a name that
+            is ours or no name for a folder.
+        DatasetError: a folder cannot be read or has no pairs, or a test photo is learned from.
+    """
+    for name in imported:
+        _refuse_name(name)
+    found = {name: _as_training(read_dataset(root)) for name, root in imported.items()}
+    asked = {part for method in methods for part in method.split(PLUS)}
+    _check_known(asked, (REAL, GENERATED, *TYPED, *UNTYPED, *found))
+    for name, pairs in found.items():
+        if not pairs:
+            raise DatasetError(
+                f"{imported[name]} has no defects with masks",
+                hint=f"give a folder of pairs with --generated {name}=FOLDER",
+            )
+    given = {f"the pairs of {name}": pairs for name, pairs in found.items()}
+    refuse_copies(split.learned | given, split.test)
+    return found
+
+
 def prepared(
     dataset: Dataset,
     name: str,
@@ -127,13 +160,11 @@ def prepared(
     plan: of the generator; without a plan its network learns as long as the scale says.
 
     Raises:
-        ConfigError: a method names a source that there is not.
-        DatasetError: the dataset is too small for the protocol, or an imported one cannot be read.
+        ConfigError, DatasetError: as in `imported_pairs`; the dataset is too small for the protocol.
     """
     split = split or FewShot.of(dataset)
     asked = {part for method in methods for part in method.split(PLUS)}
-    others = {given: _as_training(read_dataset(root)) for given, root in (imported or {}).items()}
-    _check_known(asked, (REAL, GENERATED, *TYPED, *UNTYPED, *others))
+    others = imported_pairs(split, methods, imported or {})
     logger.info("%s: painting %d pairs of each type", name, scale.pairs)
     generator, pairs = painted(
         dataset,
@@ -274,6 +305,24 @@ def _check_known(names: Iterable[str], known: Collection[str]) -> None:
                 hint=f"choose of {', '.join(known)}, joined by {PLUS}, or give "
                 f"--generated {name}=FOLDER",
             )
+
+
+def _refuse_name(name: str) -> None:
+    """Stop at a name of somebody's pairs that is ours, or that does not do for a folder and a row.
+
+    Raises:
+        ConfigError: it is such a name.
+    """
+    if name.casefold() in _OURS:
+        raise ConfigError(
+            f"pairs from elsewhere cannot be called {name!r}: it is a name of ours",
+            hint=f"give them another with --generated NAME=FOLDER; taken are {', '.join(_OURS)}",
+        )
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"pairs from elsewhere cannot be called {name!r}",
+            hint="take letters, digits, and between them spaces, '.', '-' and '_'",
+        )
 
 
 def _as_training(dataset: Dataset) -> tuple[Record, ...]:

@@ -38,13 +38,12 @@ def localisation_table(product: str, runs: Mapping[str, Runs], drawn: Redrawn) -
             known = column.key in INTERVALS and value is not None
             figures[column.key] = drawn.figure(method, column.key, value) if known else Figure(value)
         rows.append(Row(method, figures))
-    seeds = len(next(iter(runs.values())).results)
     return Table(
         f"{product}: localisation and detection",
         LOCALISATION,
         rows,
         f"A localiser trained on each source, {AT_SCALE}; judged on the unread defects and the good "
-        f"test photos. Mean of {seeds} seed{'' if seeds == 1 else 's'}; intervals over test photos.",
+        f"test photos. {_seeds(runs)}; intervals over test photos.",
         "trained on",
     )
 
@@ -124,9 +123,17 @@ def classification_table(product: str, runs: Mapping[str, Runs], weights: str | 
         columns,
         rows,
         f"A ResNet-34, {begun}, trained on each source, {AT_SCALE}; share of unread defects whose type "
-        "it names.",
+        f"it names, by the weights that do best on held-out pairs. {_seeds(runs)}.",
         "trained on",
     )
+
+
+def _seeds(runs: Mapping[str, Runs]) -> str:
+    """Return how many seeds the figures are means of, and what the seeds share."""
+    seeds = len(next(iter(runs.values())).results)
+    if seeds == 1:
+        return "Mean of 1 seed"
+    return f"Mean of {seeds} seeds, which share one generator and one set of pairs"
 
 
 def average_table(groups: Mapping[str, Mapping[str, Runs]], title: str) -> Table:

@@ -16,6 +16,7 @@ from blemish.experiments.reported import reported
 from blemish.experiments.tables import Column, Figure, Row, Table
 from blemish.hardware import device as found_device
 from blemish.networks import Perceptual, open_inception
+from blemish.networks.inception import INCEPTION
 from blemish.networks.perceptual import VGG16
 from blemish.networks.published import find_weights
 from blemish.records import Record, by_label
@@ -53,24 +54,29 @@ class FidelityCell:
 
     def identity(self) -> Mapping[str, Any]:
         """Return all that decides the result."""
-        parts = {**self.product.sources, "rest": self.product.split.rest}
+        sources = self.product.sources
         return {
             "task": "fidelity",
             "seed": self.seed,
             "pairs": self.pairs,
             "lpips": self.lpips is not None and file_sha256(find_weights(VGG16, self.lpips)),
-            "inception": self.inception is not None and file_sha256(self.inception),
-            "data": {name: content_digest(records) for name, records in parts.items()},
+            "inception": self.inception is not None
+            and file_sha256(find_weights(INCEPTION, self.inception)),
+            "types": list(self.product.split.types),
+            "data": {
+                "sources": {name: content_digest(records) for name, records in sources.items()},
+                "rest": content_digest(self.product.split.rest),
+            },
         }
 
     def __call__(self, folder: Path, device: str) -> Mapping[str, Any]:
-        """Return what `judge` finds."""
+        """Return what `judge` finds of the types that are both read and unread."""
         del folder
         where = found_device(device)
         split = self.product.split
         return judge(
-            [read_sample(record) for record in split.rest],
-            [read_sample(record) for record in split.few],
+            [read_sample(record) for record in split.rest if record.label in split.types],
+            [read_sample(record) for record in split.few if record.label in split.types],
             {n: self._pairs(n, s) for n, s in self.product.sources.items() if n != REAL},
             inception=None if self.inception is None else open_inception(self.inception, where),
             perceptual=None if self.lpips is None else Perceptual.load(self.lpips, where),

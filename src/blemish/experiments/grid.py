@@ -17,8 +17,10 @@ from blemish.errors import ArtifactError, ConfigError
 from blemish.records import Record
 from blemish.runtime import end_with_parent, file_sha256, logger, write_json
 from blemish.training import CHECKPOINT
+from blemish.version import __version__
 
 RESULT, IDENTITY = "result.json", "identity.json"
+_VERSIONS = {"blemish": __version__, "torch": torch.__version__}
 
 Identity = dict[str, Any]
 Result = dict[str, Any]
@@ -79,6 +81,23 @@ def run_grid(cells: Sequence[Cell], root: Path, devices: Sequence[str] = ("auto"
     return [_result(place, identity) for place, identity in zip(places, identities, strict=True)]
 
 
+def other_versions(cells: Sequence[Cell], root: Path) -> list[str]:
+    """Return a note for a reader where finished cells were made by other versions than these."""
+    made: dict[str, int] = {}
+    for cell in cells:
+        versions = json.loads((root / cell.name / RESULT).read_text(encoding="utf-8")).get("made_by")
+        if versions != _VERSIONS:
+            known = versions or {"blemish": "not noted"}
+            words = ", ".join(f"{name} {version}" for name, version in known.items())
+            made[words] = made.get(words, 0) + 1
+    now = ", ".join(f"{name} {version}" for name, version in _VERSIONS.items())
+    return [
+        f"{count} of {len(cells)} results were made by another version ({words}) than the one that "
+        f"reads them ({now}): delete their folders to make them again."
+        for words, count in made.items()
+    ]
+
+
 def all_devices() -> tuple[str, ...]:
     """Return every graphics card of this machine, or `auto` where there is at most one."""
     count = torch.cuda.device_count()
@@ -122,7 +141,7 @@ def _run(cell: Cell, identity: Identity, root: Path, device: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / IDENTITY, identity)
     result = dict(cell(folder, device))
-    write_json(folder / RESULT, {"identity": identity, "result": result})
+    write_json(folder / RESULT, {"identity": identity, "result": result, "made_by": _VERSIONS})
     (folder / IDENTITY).unlink()
     for checkpoint in folder.rglob(CHECKPOINT):  # hundreds of megabytes that nothing needs any more
         checkpoint.unlink()

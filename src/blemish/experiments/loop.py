@@ -135,7 +135,8 @@ def loop_table(
         rows,
         "Detectors trained equally long, judged on good test photos and on defects that neither they "
         "nor any generator have read. So many are generated of each type; examples are those that pass "
-        "the gate and the real ones, less what is held out to choose the weights. Intervals over test "
+        "the gate and the real ones, less what is held out to choose the weights. All seeds share the "
+        "generators and their pairs. Intervals over test "
         "photos redrawn, of maps at 256 pixels.",
         "learned from",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,9 @@ from blemish.records import Record
 from blemish.training import Plan, Run, Task, stream
 
 _BATCH = 8
+
+LOOKS = 5
+"""At what was held out while the learning rate falls: one of them chooses the weights."""
 
 
 class Course(Protocol):
@@ -87,9 +91,14 @@ class PairTask:
         return stream(self.pairs, start, 0)
 
 
+def plan_of(course: Course) -> Plan:
+    """Return the plan of a course, with `LOOKS` validations where weights may be chosen."""
+    validations = math.ceil(LOOKS / (course.decay or 1.0))
+    return Plan(iterations=course.iterations, decay=course.decay, ema=0.99, validations=validations)
+
+
 def fit(task: Task, course: Course, folder: Path, device: torch.device) -> None:
     """Train a task's network to the end of its course; a run that was killed goes on where it was."""
-    plan = Plan(iterations=course.iterations, decay=course.decay, ema=0.99, validations=5)
     folder.mkdir(parents=True, exist_ok=True)
-    outcome = Run(task, plan, folder, cpu=device.type == "cpu").fit(resume=True)
+    outcome = Run(task, plan_of(course), folder, cpu=device.type == "cpu").fit(resume=True)
     task.module.load_state_dict(outcome.weights, strict=False)

@@ -12,6 +12,7 @@ from blemish.errors import DatasetError
 from blemish.experiments.classification import ClassifierSettings
 from blemish.experiments.localisation import LocaliserSettings
 from blemish.records import Record, by_label
+from blemish.runtime import file_sha256
 from blemish.training import Plan
 
 _MOST_HELD_OUT = 40
@@ -61,6 +62,11 @@ class FewShot:
         return (*self.test_goods, *self.rest)
 
     @property
+    def learned(self) -> dict[str, tuple[Record, ...]]:
+        """What is learned from, by what it is in words."""
+        return {"the good photos to learn from": self.goods, "the defects to learn from": self.few}
+
+    @property
     def types(self) -> tuple[str, ...]:
         """The types of defects that can be learned and judged."""
         return tuple(sorted({r.label for r in self.few} & {r.label for r in self.rest}))
@@ -82,6 +88,25 @@ class FewShot:
     def shots(self, count: int) -> Self:
         """Return the same protocol with at most `count` photos of each type to learn from."""
         return replace(self, few=first_of_each(self.few, count))
+
+
+def refuse_copies(sources: Mapping[str, Sequence[Record]], test: Sequence[Record]) -> None:
+    """Stop where a photo that is judged on is learned from, whatever its name is there.
+
+    sources: what is learned from, by where it comes from in words.
+
+    Raises:
+        DatasetError: a photo has the content of one of the test photos.
+    """
+    judged = {file_sha256(record.image): record.image for record in test}
+    for name, records in sources.items():
+        for record in records:
+            if found := judged.get(file_sha256(record.image)):
+                raise DatasetError(
+                    f"{record.image}, one of {name}, is the test photo {found}: what has been learned "
+                    "from tells nothing of new photos",
+                    hint="remove one of the two, and whatever else is in both places",
+                )
 
 
 def first_of_each(records: Sequence[Record], count: int) -> tuple[Record, ...]:

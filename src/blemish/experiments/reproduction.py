@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
+
+import torch
 
 from blemish.data import Dataset
 from blemish.errors import ConfigError
 from blemish.experiments import few_shot, few_shot_tables, variants
+from blemish.experiments.classification import resnet
 from blemish.experiments.detection import DetectorCell
 from blemish.experiments.detection_tables import (
     ablation_table,
@@ -15,9 +19,10 @@ from blemish.experiments.detection_tables import (
     product_table,
 )
 from blemish.experiments.downstream import LocalisationCell
+from blemish.experiments.evaluation import refuse_untested
 from blemish.experiments.fidelity import FidelityCell, fidelity_table
 from blemish.experiments.galleries import GALLERY, HEADS, pairs_gallery, read_gallery
-from blemish.experiments.grid import run_grid
+from blemish.experiments.grid import Cell, other_versions, run_grid
 from blemish.experiments.loop import (
     loop_cells,
     loop_plots,
@@ -26,10 +31,11 @@ from blemish.experiments.loop import (
     recommendation,
 )
 from blemish.experiments.page import write_experiment
-from blemish.experiments.protocol import FewShot
+from blemish.experiments.protocol import FewShot, refuse_copies
 from blemish.experiments.request import Request
 from blemish.experiments.runs import Redrawn, Runs, grouped
 from blemish.experiments.tables import Experiment, Gallery, Table
+from blemish.networks import Perceptual, open_inception
 from blemish.runtime import logger
 
 
@@ -39,11 +45,15 @@ def reproduce(experiment: str, request: Request) -> Experiment:
     experiment: `anomalydiffusion`, `diffusionad`, `loop` or `ablation`.
 
     Raises:
-        ConfigError: there is no such experiment.
+        ConfigError: there is no such experiment, or a seed is given twice.
     """
     if experiment not in EXPERIMENTS:
         raise ConfigError(
             f"there is no experiment {experiment!r}", hint=f"choose of: {', '.join(EXPERIMENTS)}"
+        )
+    if len(set(request.seeds)) < len(request.seeds):
+        raise ConfigError(
+            f"a seed is given twice: {', '.join(map(str, request.seeds))}", hint="give each once"
         )
     found = EXPERIMENTS[experiment](request)
     write_experiment(request.out, found)
@@ -59,17 +69,21 @@ def anomalydiffusion(request: Request) -> Experiment:
     galleries: list[Gallery] = []
     whole: dict[str, dict[str, Runs]] = {}
     products = request.products()
+    splits = {name: FewShot.of(dataset) for name, dataset in products.items()}
+    imported = {name: _imported(request, name, single=len(products) == 1) for name in products}
+    for name, split in splits.items():
+        few_shot.imported_pairs(split, methods, imported[name])
+    _check_weights(request, classifies=any(len(split.types) > 1 for split in splits.values()))
+    made: list[Cell] = []
     for name, dataset in products.items():
         product = few_shot.prepared(
             dataset,
             name,
             request.scale,
             request.out / name,
+            split=splits[name],
             methods=methods,
-            imported={
-                given: root if len(products) == 1 and not (root / name).is_dir() else root / name
-                for given, root in request.generated.items()
-            },
+            imported=imported[name],
             config=request.generator_settings(),
             plan=request.plan,
             device=request.devices[0],
@@ -83,6 +97,7 @@ def anomalydiffusion(request: Request) -> Experiment:
             )
         )
         results = run_grid(cells, request.out, request.devices)
+        made += [judging, *cells]
         runs = grouped(cells, results, request.out)[name]
         whole[name] = runs
         drawn = Redrawn(runs)
@@ -96,11 +111,10 @@ def anomalydiffusion(request: Request) -> Experiment:
         last = list(runs)[-1]
         rows = read_gallery(runs[last].folders[0] / GALLERY)
         galleries.append(Gallery(f"{name}: unread photos by {last}", HEADS, rows))
-        classes = list(
-            few_shot.classification_cells(product, methods, request.scale, request.seeds[:1])
-        )
+        classes = list(few_shot.classification_cells(product, methods, request.scale, request.seeds))
         if classes:
             found = run_grid(classes, request.out, request.devices)
+            made += classes
             named = grouped(classes, found, request.out)[name]
             tables.append(
                 few_shot_tables.classification_table(name, named, request.scale.classifier.weights)
@@ -113,7 +127,7 @@ def anomalydiffusion(request: Request) -> Experiment:
         "or directly. A network trained on the result is judged on the other two thirds.",
         tables=tables,
         galleries=galleries,
-        notes=_few_seeds(request.seeds),
+        notes=[*_few_seeds(request.seeds), *other_versions(made, request.out)],
         facts=request.facts(),
         command=request.command,
     )
@@ -122,6 +136,8 @@ def anomalydiffusion(request: Request) -> Experiment:
 def diffusionad(request: Request) -> Experiment:
     """Return the tables of DiffusionAD: a detector for each product, from good photos alone."""
     products = request.products()
+    for dataset in products.values():
+        refuse_untested(dataset)
     cells = [
         DetectorCell(
             name=f"{name}/detection/DiffusionAD/seed{seed}",
@@ -143,7 +159,7 @@ def diffusionad(request: Request) -> Experiment:
         title="How good is a detector that has seen good photos only?",
         lead="One detector for each product, trained on its good photos and on drawn defects.",
         tables=product_table(runs, imported),
-        notes=_few_seeds(request.seeds),
+        notes=[*_few_seeds(request.seeds), *other_versions(cells, request.out)],
         facts=request.facts(),
         command=request.command,
     )
@@ -152,7 +168,10 @@ def diffusionad(request: Request) -> Experiment:
 def loop(request: Request) -> Experiment:
     """Return what generated defects buy a detector."""
     tables, plots, lead = [], [], []
-    for name, dataset in request.products().items():
+    made: list[Cell] = []
+    products = request.products()
+    _check_splits(products.values())
+    for name, dataset in products.items():
         points = loop_points(FewShot.of(dataset), request.scale)
         cells = list(
             loop_cells(
@@ -169,6 +188,7 @@ def loop(request: Request) -> Experiment:
             )
         )
         results = run_grid(cells, request.out, request.devices)
+        made += cells
         runs = grouped(cells, results, request.out)[name]
         drawn = Redrawn(runs)
         tables.append(loop_table(name, points, runs, drawn))
@@ -181,7 +201,7 @@ def loop(request: Request) -> Experiment:
         lead=" ".join(lead),
         tables=tables,
         plots=plots,
-        notes=_few_seeds(request.seeds),
+        notes=[*_few_seeds(request.seeds), *other_versions(made, request.out)],
         facts=request.facts(),
         command=request.command,
     )
@@ -200,7 +220,14 @@ def ablation(request: Request) -> Experiment:
         )
     detects = request.variant in variants.DETECTION
     tables = []
-    for name, dataset in request.products().items():
+    made: list[Cell] = []
+    products = request.products()
+    if detects:
+        for dataset in products.values():
+            refuse_untested(dataset)
+    else:
+        _check_splits(products.values())
+    for name, dataset in products.items():
         cells: Sequence[DetectorCell | LocalisationCell]
         cells = (
             _detection_variants(request, name, dataset)
@@ -208,13 +235,15 @@ def ablation(request: Request) -> Experiment:
             else _generation_variants(request, name, dataset)
         )
         results = run_grid(cells, request.out, request.devices)
+        made += cells
         runs = grouped(cells, results, request.out)[name]
         tables.append(ablation_table(name, request.variant, runs))
     return Experiment(
         title=f"Ablation: {request.variant}",
-        lead="One thing changes from row to row: does each part help here as in the paper?",
+        lead="One thing changes from row to row: does each part help here as in the paper?"
+        + ("" if detects else " All seeds of a row share one generator and one set of pairs."),
         tables=tables,
-        notes=_few_seeds(request.seeds),
+        notes=[*_few_seeds(request.seeds), *other_versions(made, request.out)],
         facts=request.facts(),
         command=request.command,
     )
@@ -243,7 +272,7 @@ def _generation_variants(request: Request, name: str, dataset: Dataset) -> list[
             hint="give --generator-iterations",
         )
     cells: list[LocalisationCell] = []
-    for variant, overrides in variants.GENERATION[request.variant].items():
+    for variant, config in request.generators().items():
         split = FewShot.of(dataset)
         if request.variant == "shares":
             split = split.share(variants.SHARES[variant])
@@ -254,7 +283,7 @@ def _generation_variants(request: Request, name: str, dataset: Dataset) -> list[
             request.out / name / request.variant / variant,
             split=split,
             methods=(few_shot.GENERATED,),
-            config=request.generator_settings(overrides),
+            config=config,
             plan=request.plan,
             device=request.devices[0],
         )
@@ -264,6 +293,41 @@ def _generation_variants(request: Request, name: str, dataset: Dataset) -> list[
             place = f"{name}/{request.variant}/{variant}/seed{cell.seed}"
             cells.append(replace(cell, name=place))
     return cells
+
+
+def _imported(request: Request, product: str, *, single: bool) -> dict[str, Path]:
+    """Return the folders of other people's pairs of a product."""
+    return {
+        given: root if single and not (root / product).is_dir() else root / product
+        for given, root in request.generated.items()
+    }
+
+
+def _check_splits(datasets: Iterable[Dataset]) -> None:
+    """Stop, before anything is trained, at a product that the few-shot protocol cannot be used on.
+
+    Raises:
+        DatasetError: it is too small, or a test photo is learned from.
+    """
+    for dataset in datasets:
+        split = FewShot.of(dataset)
+        refuse_copies(split.learned, split.test)
+
+
+def _check_weights(request: Request, *, classifies: bool) -> None:
+    """Load the networks that are needed after hours, and let them go.
+
+    Raises:
+        ArtifactError: a file of weights is missing, damaged, or another network's.
+        DependencyError: a package that a network comes with is not installed.
+    """
+    cpu = torch.device("cpu")
+    if request.lpips is not None:
+        Perceptual.load(request.lpips, cpu)
+    if request.inception is not None:
+        open_inception(request.inception, cpu)
+    if classifies:
+        resnet(request.scale.classifier, classes=2, seed=0)
 
 
 def _few_seeds(seeds: Iterable[int]) -> list[str]:

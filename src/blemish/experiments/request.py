@@ -10,11 +10,14 @@ from pathlib import Path
 import torch
 
 from blemish.config import InspectorConfig, merged, preset, validated
-from blemish.data import Dataset, read_benchmark, read_dataset
+from blemish.data import Dataset, read_dataset
+from blemish.data.benchmarks import find_benchmark
 from blemish.data.layouts import MANIFEST
 from blemish.errors import DatasetError
 from blemish.experiments.protocol import Scale
+from blemish.experiments.variants import GENERATION
 from blemish.generator_config import GeneratorConfig
+from blemish.runtime import logger
 from blemish.training import Plan
 from blemish.version import __version__
 
@@ -55,15 +58,10 @@ class Request:
         Raises:
             DatasetError: there is no dataset, or no such category.
         """
-        if (self.data / MANIFEST).is_file():  # it knows more than the folders that it lies beside
-            return {self.data.resolve().name: read_dataset(self.data)}
-        try:
-            found = read_benchmark(self.data)
-        except DatasetError as trouble:
-            try:
-                found = {self.data.resolve().name: read_dataset(self.data)}
-            except DatasetError:
-                raise trouble from None
+        single = (self.data / MANIFEST).is_file()  # it knows more than the folders that it lies beside
+        found = {} if single else find_benchmark(self.data)
+        if not found:
+            found = {self.data.resolve().name: read_dataset(self.data)}
         unknown = sorted(set(self.categories) - set(found))
         if unknown:
             raise DatasetError(
@@ -80,6 +78,22 @@ class Request:
         """Return the generator's settings."""
         asked = merged(self.scale.generator, self.generator)
         return validated(GeneratorConfig, merged(asked, overrides or {}))
+
+    def generators(self) -> dict[str, GeneratorConfig]:
+        """Return the settings of each row of a generator's ablation, no two rows alike.
+
+        Where the scale or what is asked for makes a row equal to one before it, it is left out; rows of
+        `shares` differ in what is learned from.
+        """
+        found: dict[str, GeneratorConfig] = {}
+        for row, overrides in GENERATION[self.variant].items():
+            config = self.generator_settings(overrides)
+            same = [name for name, other in found.items() if other == config]
+            if same and self.variant != "shares":
+                logger.warning("%r is left out: here it is the same as %r", row, same[0])
+            else:
+                found[row] = config
+        return found
 
     def facts(self) -> dict[str, str]:
         """Return what it takes to repeat the experiment, in words."""

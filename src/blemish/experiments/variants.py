@@ -35,7 +35,7 @@ DETECTION = {
 }
 
 _NETWORK: Overrides = {
-    "painting": {"painter": "network", "transplants": 0.0},
+    "painting": {"painter": "network", "transplants": 0.0, "reweighting": "off"},
     "quality": {"attempts": 1},
 }
 

@@ -41,36 +41,80 @@ def test_a_bare_command_asks_for_the_fast_scale_and_nothing_special(blemish, ask
     assert request == expected
 
 
-def test_every_option_reaches_the_request(blemish, asked):
-    words = "reproduce ablation --data d --out o --scale paper --seeds 0 1 5 --categories nut gear"
-    words += " --methods real generated+real --pairs 20 --budget 2m --variant noise --paper-protocol"
-    words += " --lpips w --inception i.pth --resnet r.pth"
-    words += " --generator-iterations 30 --generator-set masks.rotation=5 --set data.size=64"
-    words += " --set training.validations=2 --device cpu"
-    assert blemish(*words.split()).code == 0
+COMMON = "--data d --out o --scale paper --seeds 0 1 5 --categories nut gear --pairs 20 --budget 2m"
+COMMON += " --generator-iterations 30 --generator-set masks.rotation=5 --set data.size=64"
+COMMON += " --set training.validations=2 --device cpu"
+ASKED = Request(
+    data=Path("d"),
+    out=Path("o"),
+    scale=PAPER.changed({"pairs": 20, "generated": (0, 20), "detector": Length(seconds=120.0)}),
+    seeds=(0, 1, 5),
+    categories=("nut", "gear"),
+    inspector={"data": {"size": 64}, "training": {"validations": 2}},
+    generator={"masks": {"rotation": 5}},
+    plan=Plan(iterations=30),
+    devices=("cpu",),
+)
+
+
+def test_every_option_of_an_ablation_reaches_the_request(blemish, asked):
+    assert blemish("reproduce", "ablation", *COMMON.split(), "--variant", "tokens").code == 0
     ((name, request),) = asked
     assert name == "ablation"
-    assert request == Request(
-        data=Path("d"),
-        out=Path("o"),
-        scale=replace(
-            PAPER.changed({"pairs": 20, "generated": (0, 20), "detector": Length(seconds=120.0)}),
-            classifier=replace(PAPER.classifier, weights="r.pth"),
-        ),
-        seeds=(0, 1, 5),
+    assert request == replace(ASKED, variant="tokens", command=request.command)
+    assert request.scale.name == "paper with pairs 20, generated (0, 20), detector 120 seconds"
+
+
+def test_every_option_of_the_tables_reaches_the_request(blemish, asked):
+    words = "--methods real generated+real --paper-protocol --lpips w --inception i.pth --resnet r.pth"
+    assert blemish("reproduce", "anomalydiffusion", *COMMON.split(), *words.split()).code == 0
+    ((_, request),) = asked
+    scale = PAPER.changed({"pairs": 20, "generated": (0, 20)})
+    assert request == replace(
+        ASKED,
+        scale=replace(scale, classifier=replace(PAPER.classifier, weights="r.pth")),
         methods=["real", "generated+real"],
-        categories=("nut", "gear"),
-        variant="noise",
         paper_protocol=True,
-        inspector={"data": {"size": 64}, "training": {"validations": 2}},
-        generator={"masks": {"rotation": 5}},
-        plan=Plan(iterations=30),
         lpips=Path("w"),
         inception=Path("i.pth"),
-        devices=("cpu",),
         command=request.command,
     )
-    assert request.scale.name == "paper with pairs 20, generated (0, 20), detector 120 seconds"
+
+
+PAINTS = ("anomalydiffusion", "loop", "ablation --variant parts")
+
+
+@pytest.mark.parametrize(
+    ("words", "readers"),
+    [
+        ("--paper-protocol", PAINTS[:1]),
+        ("--methods real", PAINTS[:1]),
+        ("--lpips w", PAINTS[:1]),
+        ("--inception i.pth", PAINTS[:1]),
+        ("--resnet r.pth", PAINTS[:1]),
+        ("--generator-set masks.rotation=5", PAINTS),
+        ("--generator-iterations 30", PAINTS),
+    ],
+)
+@pytest.mark.parametrize(
+    "experiment",
+    ["anomalydiffusion", "diffusionad", "loop", "ablation --variant noise", "ablation --variant parts"],
+)
+def test_an_option_is_refused_where_it_does_nothing(blemish, asked, words, readers, experiment):
+    said = blemish("reproduce", *experiment.split(), "--data", "d", "--out", "o", *words.split())
+    assert said.code == (0 if experiment in readers else 2)
+    assert len(asked) == (experiment in readers)
+    if experiment not in readers:
+        assert f"`reproduce {experiment}` does not read {words.split()[0]}" in said.talk
+        assert all(f"`reproduce {reader}`" in said.talk for reader in readers)
+
+
+def test_a_name_is_given_to_one_folder(blemish, asked):
+    words = "--generated a=x --generated a=y"
+    said = blemish("reproduce", "anomalydiffusion", "--data", "d", "--out", "o", *words.split())
+    assert said.code == 2
+    assert "a is given twice" in said.talk
+    assert not asked
 
 
 @pytest.mark.parametrize(

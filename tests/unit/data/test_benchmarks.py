@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from blemish.data.benchmarks import read_benchmark
+from blemish.data.benchmarks import find_benchmark, read_benchmark
 from blemish.data.readers import read_dataset, read_sample
 from blemish.errors import DatasetError
 from blemish.records import GOOD, Record
@@ -219,6 +219,15 @@ def test_what_is_no_benchmark_is_told_what_each_looks_like(tmp_path, touch):
         read_benchmark(tmp_path)
     for words in ("mvtec: <category>/train", "visa: split_csv", "dagm: Class<N>", "mpdd: <category>"):
         assert words in str(caught.value)
+
+
+@pytest.mark.usefixtures("visa")
+def test_a_tree_of_no_known_kind_is_none_and_a_damaged_one_is_an_error(tmp_path):
+    assert find_benchmark(tmp_path) == read_benchmark(tmp_path)
+    assert find_benchmark(tmp_path / "candle") == find_benchmark(tmp_path / "nowhere") == {}
+    (tmp_path / "candle/Data/Images/Anomaly/000.JPG").unlink()
+    with pytest.raises(DatasetError, match=r"000\.JPG does not exist"):
+        find_benchmark(tmp_path)
 
 
 @pytest.mark.usefixtures("mvtec")

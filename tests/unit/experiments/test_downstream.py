@@ -91,6 +91,31 @@ def test_an_identity_follows_the_pixels_and_not_the_place(plain, tmp_path, make)
     assert make(FewShot.of(read_dataset(root))).identity() != before
 
 
+@pytest.mark.parametrize("name", ["test", "goods"])
+@pytest.mark.parametrize("make", [localisation, classification])
+def test_what_a_source_is_called_hides_nothing_that_is_judged_or_learned_from(split, make, name):
+    sources = {"real": split.few, name: split.few}
+    first = make(split, sources=sources).identity()
+    assert make(split, sources=sources, test=split.test[1:]).identity() != first
+    if make is localisation:
+        assert make(split, sources=sources, goods=split.goods[1:]).identity() != first
+    assert make(split, sources=sources | {name: split.few[1:]}).identity() != first
+
+
+def test_an_identity_follows_the_weights_that_a_classifier_begins_with_and_not_their_place(
+    split, tmp_path
+):
+    def identity(name: str, content: bytes) -> Any:
+        path = tmp_path / name
+        path.write_bytes(content)
+        return classification(split, settings=ClassifierSettings(weights=str(path))).identity()
+
+    first = identity("r.pth", b"one")
+    assert identity("elsewhere.pth", b"one") == first
+    assert identity("r.pth", b"two") != first
+    assert first != classification(split).identity()
+
+
 def test_scores_are_read_as_they_were_written(tmp_path):
     maps = made_maps(0.05, seed=3)
     maps.valid[0][:4] = False

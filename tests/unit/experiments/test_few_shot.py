@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from blemish.data import first_third, read_dataset, read_sample, write_png
+from blemish.data import Dataset, first_third, read_dataset, read_sample, write_png, write_sample
 from blemish.errors import ArtifactError, ConfigError, DatasetError
 from blemish.experiments import few_shot
 from blemish.experiments.few_shot import (
@@ -107,6 +108,14 @@ def test_passes_over_the_pairs_become_iterations(bolt):
     assert cell.settings == replace(SCALE.classifier, iterations=150 * 1000 * 2 // 8)
 
 
+def others(dataset: Dataset, root: Path) -> Path:
+    """Return a folder of the defects of a dataset in other pixels, called test photos."""
+    for record in dataset.defects:
+        sample = read_sample(record)
+        write_sample(root, record.label, record.image.stem, 255 - sample.image, sample.mask)
+    return root
+
+
 @pytest.fixture
 def painting(monkeypatch) -> list[tuple[Any, ...]]:
     """Let the real defects be what is painted, and note what was asked for."""
@@ -143,11 +152,65 @@ def test_the_default_methods_name_all_baselines(plain, tmp_path):
 
 @pytest.mark.usefixtures("painting")
 def test_other_peoples_pairs_are_for_training_whatever_they_are_called(plain, tmp_path):
-    imported = {"dfmgan": plain.root}
+    imported = {"dfmgan": others(plain, tmp_path / "pairs")}
     found = prepared(plain, "tile", SCALE, tmp_path, methods=("real",), imported=imported)
     pairs = found.sources["dfmgan"]
-    assert {record.image for record in pairs} == {record.image for record in plain.defects}
+    assert [record.label for record in pairs] == ["bar"] * 9 + ["spot"] * 9
     assert {record.split for record in pairs} == {"train"}
+
+
+@pytest.mark.parametrize("whose", ["goods", "few", "dfmgan"])
+def test_a_test_photo_is_learned_from_under_no_name(plain, painting, tmp_path, whose):
+    root, pairs = tmp_path / "tile", others(plain, tmp_path / "pairs")
+    shutil.copytree(plain.root, root)
+    judged = root / "test" / "bar" / "08.png"
+    if whose == "goods":
+        copy = root / "train" / "good" / "zz.png"
+        shutil.copy(root / "test" / "good" / "03.png", copy)
+    elif whose == "few":
+        copy = root / "train" / "bar" / "zz.png"
+        copy.parent.mkdir()
+        shutil.copy(judged, copy)
+        shutil.copy(
+            root / "ground_truth" / "bar" / "08_mask.png", root / "ground_truth/bar/zz_mask.png"
+        )
+    else:
+        copy = pairs / "test" / "bar" / "00.png"
+        shutil.copy(judged, copy)
+    with pytest.raises(DatasetError, match="is the test photo") as error:
+        prepared(read_dataset(root), "tile", SCALE, tmp_path, imported={"dfmgan": pairs})
+    assert str(copy) in str(error.value)
+    assert error.value.hint
+    assert not painting
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        *((name, "a name of ours") for name in ("real", "Generated", "draem", "crop_and_paste")),
+        *((name, "a name of ours") for name in ("read_real", "test", "goods", "rest")),
+        *((name, "take letters") for name in ("a/b", "a\\b", "a+b", "..", ".", "", " a", "a\n")),
+    ],
+)
+def test_a_name_that_is_ours_or_none_for_a_folder_is_refused(plain, painting, tmp_path, name, message):
+    with pytest.raises(ConfigError, match="cannot be called") as error:
+        prepared(plain, "tile", SCALE, tmp_path, imported={name: tmp_path / "pairs"})
+    assert message in str(error.value)
+    assert not painting
+
+
+def test_names_of_others_may_have_signs_within_them(plain):
+    few_shot.imported_pairs(FewShot.of(plain), (), {})
+    for name in ("dfmgan", "DFMGAN 2.1", "my-gan_b", "ж2"):
+        few_shot._refuse_name(name)
+
+
+def test_a_folder_without_pairs_is_refused(plain, painting, tmp_path):
+    shutil.copytree(plain.root / "train", tmp_path / "pairs" / "train")
+    imported = {"dfmgan": tmp_path / "pairs"}
+    with pytest.raises(DatasetError, match="has no defects with masks"):
+        prepared(plain, "tile", SCALE, tmp_path, methods=("dfmgan",), imported=imported)
+    assert not painting
 
 
 def test_what_cannot_be_done_is_refused_before_anything_is_painted(plain, painting, tmp_path):

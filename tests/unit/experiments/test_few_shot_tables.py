@@ -44,7 +44,7 @@ def test_a_row_has_the_means_over_the_seeds_and_the_intervals_of_two_columns(mad
     drawn = Redrawn(runs, repeats=50)
     table = localisation_table("tile", runs, drawn)
     assert table.title == "tile: localisation and detection"
-    assert "Mean of 2 seeds" in table.caption
+    assert "Mean of 2 seeds, which share one generator and one set of pairs;" in table.caption
     found = cells(table)
     assert list(found) == ["trained on", "---", "real", "generated+real"]
     assert found["generated+real"][1] == "1.000 [1.000, 1.000]"
@@ -111,7 +111,9 @@ def test_accuracy_is_a_mean_over_seeds_with_wilsons_interval_of_one_test_set():
         "real": Runs([answered(0.6, 1.0), answered(0.8, 0.8)], []),
         "generated": Runs([answered(1.0, 1.0)], []),
     }
-    assert cells(classification_table("tile", runs)) == {
+    table = classification_table("tile", runs)
+    assert "Mean of 2 seeds, which share one generator and one set of pairs." in table.caption
+    assert cells(table) == {
         "trained on": ["accuracy ↑", "bar ↑", "spot ↑"],
         "---": ["--:", "--:", "--:"],
         # Wilson 1927 for 16 and for 20 of 20, as statsmodels' proportion_confint has them

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,8 +15,16 @@ import torch
 from blemish.data import read_dataset, write_sample
 from blemish.errors import ArtifactError, ConfigError
 from blemish.experiments import grid
-from blemish.experiments.grid import IDENTITY, RESULT, all_devices, content_digest, run_grid
+from blemish.experiments.grid import (
+    IDENTITY,
+    RESULT,
+    all_devices,
+    content_digest,
+    other_versions,
+    run_grid,
+)
 from blemish.training import CHECKPOINT
+from blemish.version import __version__
 
 
 class CrashError(Exception):
@@ -128,6 +137,26 @@ def test_a_result_that_json_cannot_hold_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         run_grid([Undefined(0)], tmp_path)
     assert {path.name for path in (tmp_path / "squares/0").iterdir()} == {"notes.txt", IDENTITY}
+
+
+def test_a_result_tells_which_code_made_it_and_a_reader_is_told_of_another(tmp_path, monkeypatch):
+    run_grid(CELLS, tmp_path)
+    made_by = json.loads((tmp_path / "squares/1" / RESULT).read_text(encoding="utf-8"))["made_by"]
+    assert made_by == {"blemish": __version__, "torch": torch.__version__}
+    assert other_versions(CELLS, tmp_path) == []
+    path = tmp_path / "squares/2" / RESULT
+    old = json.loads(path.read_text(encoding="utf-8"))
+    del old["made_by"]
+    path.write_text(json.dumps(old), encoding="utf-8")
+    (note,) = other_versions(CELLS, tmp_path)
+    assert "1 of 3 results" in note
+    assert "blemish not noted" in note
+    monkeypatch.setattr(grid, "_VERSIONS", {"blemish": "9.9", "torch": torch.__version__})
+    notes = other_versions(CELLS, tmp_path)
+    told = f"2 of 3 results were made by another version (blemish {__version__},"
+    assert any(told in note for note in notes)
+    assert all("blemish 9.9" in note for note in notes)
+    assert run_grid(CELLS, tmp_path) == [{"value": 9}, {"value": 1}, {"value": 4}]
 
 
 def test_two_cells_of_one_name_and_a_grid_without_a_device_are_refused(tmp_path):

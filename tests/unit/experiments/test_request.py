@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blemish.data import write_sample
+from blemish.data import write_png, write_sample
 from blemish.errors import ConfigError, DatasetError
 from blemish.experiments.protocol import FAST, PAPER
 from blemish.experiments.request import Request
@@ -65,6 +65,50 @@ def test_a_tree_with_a_damaged_product_is_refused_for_what_is_wrong_in_it(factor
     write_sample(factory / "nut", "dent", "1", defect)
     with pytest.raises(DatasetError, match=r"nut.*dent.*1\.png"):
         request(factory).products()
+
+
+@pytest.fixture
+def visa(tmp_path: Path) -> Path:
+    """VisA with one product, as it comes out of its archive."""
+    photo = np.zeros((8, 8, 3), np.uint8)
+    lines = ["object,split,label,image,mask"]
+    for split in ("train", "test"):
+        place = f"candle/Data/Images/Normal/{split}.png"
+        write_png(tmp_path / place, photo)
+        lines.append(f"candle,{split},normal,{place},")
+    (tmp_path / "split_csv").mkdir()
+    (tmp_path / "split_csv" / "1cls.csv").write_text("\n".join(lines), encoding="utf-8")
+    return tmp_path
+
+
+def test_a_damaged_benchmark_is_not_taken_for_a_plain_product(visa):
+    assert list(request(visa).products()) == ["candle"]
+    (visa / "candle/Data/Images/Normal/test.png").unlink()
+    with pytest.raises(DatasetError, match=r"1cls\.csv line 3: .*test\.png does not exist"):
+        request(visa).products()
+
+
+def test_what_is_wrong_with_a_plain_folder_is_told(tmp_path):
+    photo = np.zeros((8, 8, 3), np.uint8)
+    write_png(tmp_path / "bolt" / "good" / "0.png", photo)
+    write_png(tmp_path / "bolt" / "dent" / "0.png", photo)
+    write_png(tmp_path / "bolt" / "dent" / "1.png", photo)
+    write_png(tmp_path / "bolt" / "masks" / "dent" / "0_mask.png", photo[..., 0] == 0)
+    with pytest.raises(DatasetError, match=r"dent.*1\.png has no mask"):
+        request(tmp_path / "bolt").products()
+    (tmp_path / "bolt" / "masks" / "dent" / "0_mask.png").unlink()
+    assert list(request(tmp_path / "bolt").products()) == ["bolt"]
+    with pytest.raises(DatasetError, match="has no nonsense"):
+        request(tmp_path / "bolt", categories=("nonsense",)).products()
+
+
+def test_a_manifest_has_no_other_categories_than_its_folder(factory):
+    line = '{"image": "train/good/0.png", "label": "good", "split": "test"}'
+    (factory / "nut" / "manifest.jsonl").write_text(line + "\n", encoding="utf-8")
+    assert list(request(factory / "nut", categories=("nut",)).products()) == ["nut"]
+    with pytest.raises(DatasetError, match="has no nonsense") as error:
+        request(factory / "nut", categories=("nonsense",)).products()
+    assert "it has: nut" in str(error.value)
 
 
 def test_settings_are_the_scales_preset_with_what_was_asked_for_and_the_seed(factory):

@@ -51,9 +51,10 @@ def test_the_rows_are_those_of_the_paper_and_the_default_is_among_them():
     assert list(DETECTION["guidance"]) == ["guidance 0", "guidance 0.5", "guidance 1", "guidance 2"]
 
 
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize(("ablation", "row"), MADE)
-def test_a_row_of_the_generator_is_a_valid_setting(ablation, row):
-    request = Request(Path(), Path(), SCALES["fast"])
+def test_a_row_of_the_generator_is_a_valid_setting(ablation, row, scale):
+    request = Request(Path(), Path(), SCALES[scale])
     found = request.generator_settings(GENERATION[ablation][row])
     if ablation == "shares":
         assert found == request.generator_settings()
@@ -61,20 +62,36 @@ def test_a_row_of_the_generator_is_a_valid_setting(ablation, row):
         assert (found.painting.painter, found.quality.attempts) == ("network", 1)
 
 
-def test_the_generators_parts_come_and_go_one_by_one():
-    def parts(row: str) -> tuple[bool, bool, bool, bool]:
-        found = Request(Path(), Path(), SCALES["fast"]).generator_settings(GENERATION["parts"][row])
-        learning, weighted = found.learning, found.painting.reweighting == "tempered"
-        return learning.spatial, learning.masked, weighted, learning.network
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_generators_parts_come_and_go_one_by_one(scale):
+    def parts(found: GeneratorConfig) -> tuple[bool, bool, str]:
+        return found.learning.spatial, found.learning.masked, found.painting.reweighting
 
-    assert {row: parts(row) for row in GENERATION["parts"]} == {
-        "none": (False, False, False, True),
-        "spatial": (True, False, False, True),
-        "spatial + masked": (True, True, False, True),
-        "masked + re-weighting": (False, True, True, True),
-        "full": (True, True, True, True),
-        "full, network frozen": (True, True, True, False),
+    rows = Request(Path(), Path(), SCALES[scale], variant="parts").generators()
+    learns = scale == "fast"  # the paper's scale freezes the network in all rows
+    assert {row: parts(found) for row, found in rows.items() if row != "full, network frozen"} == {
+        "none": (False, False, "off"),
+        "spatial": (True, False, "off"),
+        "spatial + masked": (True, True, "off"),
+        "masked + re-weighting": (False, True, "tempered"),
+        "full": (True, True, "tempered"),
     }
+    frozen = rows.pop("full, network frozen", None)
+    assert {found.learning.network for found in rows.values()} == {learns}
+    if learns:
+        assert changed(rows["full"].model_dump(), frozen.model_dump()) == {"learning.network"}
+    else:
+        assert frozen is None
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("ablation", GENERATION)
+def test_no_two_rows_of_the_generator_are_alike_but_those_that_learn_from_more(ablation, scale):
+    found = Request(Path(), Path(), SCALES[scale], variant=ablation).generators()
+    if ablation == "shares":
+        assert list(found) == list(SHARES)
+    else:
+        assert len(set(map(str, found.values()))) == len(found) > 1
 
 
 def test_editing_is_plain_textual_inversion_with_the_mask_for_its_attention():
