@@ -188,14 +188,29 @@ def test_loop(blemish, mvtec, tmp_path, finished):
     assert (tmp_path / "results.json").read_bytes() == before
 
 
-def test_an_ablation(blemish, mvtec, tmp_path, monkeypatch, finished):
-    two = {name: variants.RECONSTRUCTIONS[name] for name in ("one_step", "norm_guided")}
-    monkeypatch.setitem(variants.DETECTION, "reconstruction", two)
+@pytest.mark.parametrize(
+    ("variant", "chosen", "printed", "plots"),
+    [
+        ("reconstruction", ["one_step", "norm_guided"], 4, 0),
+        ("noise", ["one step, t = 200", "one step, t = 400"], None, 1),
+    ],
+)
+def test_an_ablation(blemish, mvtec, tmp_path, monkeypatch, finished, variant, chosen, printed, plots):
+    two = {name: variants.DETECTION[variant][name] for name in chosen}
+    monkeypatch.setitem(variants.DETECTION, variant, two)
     words = ["reproduce", "ablation", "--data", mvtec, "--out", tmp_path, *SMALL.split()]
-    words += ["--variant", "reconstruction"]
+    words += ["--variant", variant]
     said = blemish(*words)
     assert said.code == 0
-    assert rows(tables(tmp_path), "metal_nut: reconstruction") == list(two)
+    found = tables(tmp_path)
+    assert rows(found, f"metal_nut: {variant}") == chosen
+    assert len(found) == (1 if printed is None else 2)
+    if printed is not None:
+        assert len(rows(found, "As printed: ablation: architecture and denoising")) == printed
+    content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert len(content["plots"]) == plots
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "metal_nut: the normal look" in page
     before = (tmp_path / "results.json").read_bytes()
     finished()
     assert blemish(*words).lines == said.lines

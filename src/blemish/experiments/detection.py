@@ -12,10 +12,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from blemish.config import InspectorConfig
-from blemish.data import Dataset, Frame, letterbox
+from blemish.data import Dataset, Frame, letterbox, read_sample
 from blemish.detection import Length, train
 from blemish.experiments.downstream import SCORES, write_scores
 from blemish.experiments.evaluation import predictions
+from blemish.experiments.galleries import GALLERY, some_of_each, write_gallery
 from blemish.experiments.grid import content_digest
 from blemish.experiments.localisation import Maps
 from blemish.metrics.scored import Scored
@@ -57,7 +58,7 @@ class DetectorCell:
         }
 
     def __call__(self, folder: Path, device: str) -> Mapping[str, Any]:
-        """Return the figures at the photos' own resolution; scores.npz is of squares."""
+        """Return the figures at the photos' own resolution; what the files hold is of squares."""
         goods = Dataset(self.dataset.root, self.dataset.train, self.dataset.layout)
         detector = train(
             goods,
@@ -70,6 +71,8 @@ class DetectorCell:
         )
         scored, maps, alarms, seconds = inspected(detector, self.test)
         write_scores(folder / SCORES, maps)
+        shown = some_of_each(maps.labels, range(len(self.test)))  # the same of every detector
+        write_gallery(folder / GALLERY, maps, {n: _normal_look(detector, self.test[n]) for n in shown})
         return {
             "figures": scored.figures(),
             "costs": {
@@ -123,6 +126,14 @@ def inspected(detector: Detector, records: Sequence[Record]) -> Inspected:
         valid.append(where.valid() & (mask is not None))
     rate = float(np.mean(alarms)) if alarms else None
     return Inspected(scored, Maps(records, maps, masks, valid, np.array(scores)), rate, sum(seconds))
+
+
+def _normal_look(detector: Detector, record: Record) -> npt.NDArray[np.uint8]:
+    """Return what a photo should look like, as a square of side `SIDE`."""
+    picture = detector.predict(read_sample(record).image).reconstruction
+    assert picture is not None  # noqa: S101 - every prediction of one photo has it
+    square: npt.NDArray[np.uint8] = letterbox(picture, SIDE)[0]
+    return square
 
 
 def _shrunk(values: npt.NDArray[np.float32], where: Frame) -> npt.NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ Photo = npt.NDArray[np.uint8]
 
 GALLERY = "gallery.npz"
 HEADS = ("photo", "map", "mask")
+LOOK_HEADS = ("photo", "normal look", "map", "mask")
 _SHOWN_PER_TYPE, _SHOWN_SIDE, _SQUARE = 2, 160, 128
 
 
@@ -46,25 +47,37 @@ def _defect(record: Record) -> Photo:
     return outlined(window.cut(sample.image), window.cut_mask(sample.mask))
 
 
-def write_gallery(path: Path, maps: Maps) -> None:
-    """Write some test photos of each label with map and mask, thumbnails, atomically."""
-    names, pictures = [], []
-    for label in sorted(set(maps.labels)):
-        members = [n for n, found in enumerate(maps.labels) if found == label]
-        ranked = sorted(members, key=lambda n: maps.scores[n])
+def some_of_each(labels: Sequence[str], scores: Sequence[float]) -> list[int]:
+    """Return the places of two photos of each label, those of the least and of the largest score."""
+    chosen = []
+    for label in sorted(set(labels)):
+        members = [n for n, found in enumerate(labels) if found == label]
+        ranked = sorted(members, key=lambda n: scores[n])
         places = np.linspace(0, len(ranked) - 1, min(len(ranked), _SHOWN_PER_TYPE)).round()
-        for number in (ranked[int(place)] for place in places):
-            square = letterbox(read_sample(maps.records[number]).image, maps.maps[number].shape[0])[0]
-            hot = overlay(square, maps.maps[number] / max(1.0, float(maps.maps[number].max())))
-            drawn = np.repeat(maps.masks[number][..., None], 3, axis=2).astype(np.uint8) * 255
-            names.append(label)
-            pictures.append([thumbnail(picture, _SHOWN_SIDE) for picture in (square, hot, drawn)])
+        chosen += [ranked[int(place)] for place in places]
+    return chosen
+
+
+def write_gallery(path: Path, maps: Maps, looks: Mapping[int, Photo] | None = None) -> None:
+    """Write some test photos with map and mask, thumbnails, atomically.
+
+    looks: the normal looks, uint8 (S, S, 3), of the photos to show, by their places; None shows
+    `some_of_each` by the scores.
+    """
+    names, pictures = [], []
+    for number in some_of_each(maps.labels, maps.scores.tolist()) if looks is None else looks:
+        square = letterbox(read_sample(maps.records[number]).image, maps.maps[number].shape[0])[0]
+        hot = overlay(square, maps.maps[number] / max(1.0, float(maps.maps[number].max())))
+        drawn = np.repeat(maps.masks[number][..., None], 3, axis=2).astype(np.uint8) * 255
+        shown = (square, hot, drawn) if looks is None else (square, looks[number], hot, drawn)
+        names.append(maps.labels[number])
+        pictures.append([thumbnail(picture, _SHOWN_SIDE) for picture in shown])
     with atomic_write(path) as file:
         np.savez_compressed(file, names=np.array(names), pictures=np.array(pictures))
 
 
 def read_gallery(path: Path) -> list[tuple[str, list[npt.NDArray[np.uint8]]]]:
-    """Return the rows of `write_gallery`: what each photo shows, and its pictures as in `HEADS`."""
+    """Return the rows of `write_gallery`: a label, and pictures as in `HEADS` or `LOOK_HEADS`."""
     with np.load(path, allow_pickle=False) as found:
         rows = zip(found["names"].tolist(), found["pictures"], strict=True)
         return [(name, list(pictures)) for name, pictures in rows]

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
-
-import torch
 
 from blemish.data import Dataset
 from blemish.errors import ConfigError
-from blemish.experiments import few_shot, few_shot_tables, variants
-from blemish.experiments.classification import resnet
+from blemish.experiments import early, few_shot, few_shot_tables, variants
+from blemish.experiments.ablation_report import curves, normal_looks, printed_tables
 from blemish.experiments.detection import DetectorCell
 from blemish.experiments.detection_tables import (
     ablation_table,
@@ -21,7 +18,7 @@ from blemish.experiments.detection_tables import (
 from blemish.experiments.downstream import LocalisationCell
 from blemish.experiments.evaluation import refuse_untested
 from blemish.experiments.fidelity import FidelityCell, fidelity_table
-from blemish.experiments.galleries import GALLERY, HEADS, pairs_gallery, read_gallery
+from blemish.experiments.galleries import GALLERY, HEADS, LOOK_HEADS, pairs_gallery, read_gallery
 from blemish.experiments.grid import Cell, other_versions, run_grid
 from blemish.experiments.loop import (
     loop_cells,
@@ -31,11 +28,10 @@ from blemish.experiments.loop import (
     recommendation,
 )
 from blemish.experiments.page import write_experiment
-from blemish.experiments.protocol import FewShot, refuse_copies
+from blemish.experiments.protocol import FewShot
 from blemish.experiments.request import Request
 from blemish.experiments.runs import Redrawn, Runs, grouped
 from blemish.experiments.tables import Experiment, Gallery, Table
-from blemish.networks import Perceptual, open_inception
 from blemish.runtime import logger
 
 
@@ -70,10 +66,10 @@ def anomalydiffusion(request: Request) -> Experiment:
     whole: dict[str, dict[str, Runs]] = {}
     products = request.products()
     splits = {name: FewShot.of(dataset) for name, dataset in products.items()}
-    imported = {name: _imported(request, name, single=len(products) == 1) for name in products}
+    imported = {name: early.imported(request, name, single=len(products) == 1) for name in products}
     for name, split in splits.items():
         few_shot.imported_pairs(split, methods, imported[name])
-    _check_weights(request, classifies=any(len(split.types) > 1 for split in splits.values()))
+    early.check_weights(request, classifies=any(len(split.types) > 1 for split in splits.values()))
     made: list[Cell] = []
     for name, dataset in products.items():
         product = few_shot.prepared(
@@ -159,6 +155,12 @@ def diffusionad(request: Request) -> Experiment:
         title="How good is a detector that has seen good photos only?",
         lead="One detector for each product, trained on its good photos and on drawn defects.",
         tables=product_table(runs, imported),
+        galleries=[
+            Gallery(f"{product}: some test photos", LOOK_HEADS, read_gallery(place))
+            for product, methods in runs.items()
+            for place in [next(iter(methods.values())).folders[0] / GALLERY]
+            if place.is_file()  # results of earlier versions have no pictures
+        ],
         notes=[*_few_seeds(request.seeds), *other_versions(cells, request.out)],
         facts=request.facts(),
         command=request.command,
@@ -170,7 +172,7 @@ def loop(request: Request) -> Experiment:
     tables, plots, lead = [], [], []
     made: list[Cell] = []
     products = request.products()
-    _check_splits(products.values())
+    early.check_splits(products.values())
     for name, dataset in products.items():
         points = loop_points(FewShot.of(dataset), request.scale)
         cells = list(
@@ -219,14 +221,14 @@ def ablation(request: Request) -> Experiment:
             f"there is no ablation {request.variant!r}", hint=f"choose of: {', '.join(known)}"
         )
     detects = request.variant in variants.DETECTION
-    tables = []
+    tables, plots, galleries = [], [], []
     made: list[Cell] = []
     products = request.products()
     if detects:
         for dataset in products.values():
             refuse_untested(dataset)
     else:
-        _check_splits(products.values())
+        early.check_splits(products.values())
     for name, dataset in products.items():
         cells: Sequence[DetectorCell | LocalisationCell]
         cells = (
@@ -238,11 +240,16 @@ def ablation(request: Request) -> Experiment:
         made += cells
         runs = grouped(cells, results, request.out)[name]
         tables.append(ablation_table(name, request.variant, runs))
+        if detects:
+            plots += curves(name, request.variant, runs)
+            galleries += normal_looks(name, request.variant, runs)
     return Experiment(
         title=f"Ablation: {request.variant}",
         lead="One thing changes from row to row: does each part help here as in the paper?"
         + ("" if detects else " All seeds of a row share one generator and one set of pairs."),
-        tables=tables,
+        tables=[*tables, *printed_tables(request.variant)],
+        plots=plots,
+        galleries=galleries,
         notes=[*_few_seeds(request.seeds), *other_versions(made, request.out)],
         facts=request.facts(),
         command=request.command,
@@ -293,41 +300,6 @@ def _generation_variants(request: Request, name: str, dataset: Dataset) -> list[
             place = f"{name}/{request.variant}/{variant}/seed{cell.seed}"
             cells.append(replace(cell, name=place))
     return cells
-
-
-def _imported(request: Request, product: str, *, single: bool) -> dict[str, Path]:
-    """Return the folders of other people's pairs of a product."""
-    return {
-        given: root if single and not (root / product).is_dir() else root / product
-        for given, root in request.generated.items()
-    }
-
-
-def _check_splits(datasets: Iterable[Dataset]) -> None:
-    """Stop, before anything is trained, at a product that the few-shot protocol cannot be used on.
-
-    Raises:
-        DatasetError: it is too small, or a test photo is learned from.
-    """
-    for dataset in datasets:
-        split = FewShot.of(dataset)
-        refuse_copies(split.learned, split.test)
-
-
-def _check_weights(request: Request, *, classifies: bool) -> None:
-    """Load the networks that are needed after hours, and let them go.
-
-    Raises:
-        ArtifactError: a file of weights is missing, damaged, or another network's.
-        DependencyError: a package that a network comes with is not installed.
-    """
-    cpu = torch.device("cpu")
-    if request.lpips is not None:
-        Perceptual.load(request.lpips, cpu)
-    if request.inception is not None:
-        open_inception(request.inception, cpu)
-    if classifies:
-        resnet(request.scale.classifier, classes=2, seed=0)
 
 
 def _few_seeds(seeds: Iterable[int]) -> list[str]:

@@ -11,6 +11,7 @@ from blemish.data.pictures import OUTLINE
 from blemish.experiments.galleries import (
     GALLERY,
     HEADS,
+    LOOK_HEADS,
     pairs_gallery,
     read_gallery,
     write_gallery,
@@ -49,6 +50,18 @@ def test_photo_map_and_mask_stand_side_by_side(plain: Dataset, tmp_path):
         np.testing.assert_array_equal(drawn, np.repeat(mask[..., None], 3, axis=2) * np.uint8(255))
         np.testing.assert_array_equal(hot[~mask], photo[~mask])
         assert (hot[mask] != photo[mask]).any(axis=-1).all()
+
+
+def test_with_normal_looks_the_photos_are_those_asked_for(plain: Dataset, tmp_path):
+    maps = maps_of(plain.test)
+    looks = {n: np.full((SIZE, SIZE, 3), 10 * n, np.uint8) for n in (4, 1)}
+    write_gallery(tmp_path / GALLERY, maps, looks)
+    rows = read_gallery(tmp_path / GALLERY)
+    assert [name for name, _ in rows] == [maps.labels[4], maps.labels[1]]
+    for number, (_, pictures) in zip((4, 1), rows, strict=True):
+        assert len(pictures) == len(LOOK_HEADS)
+        np.testing.assert_array_equal(pictures[0], read_image(plain.test[number].image))
+        np.testing.assert_array_equal(pictures[1], looks[number])
 
 
 def test_one_photo_of_a_label_is_shown_once(plain: Dataset, tmp_path):

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from blemish.experiments.ablation_report import printed_tables
 from blemish.experiments.protocol import SCALES
 from blemish.experiments.request import Request
-from blemish.experiments.variants import DETECTION, GENERATION, SHARES
+from blemish.experiments.variants import CURVES, DETECTION, GENERATION, PRINTED, SHARES, SHOWN
 from blemish.generator_config import GeneratorConfig
 
 ROWS = [(name, row) for name, rows in DETECTION.items() for row in rows]
@@ -35,7 +36,12 @@ def test_a_row_of_the_detector_is_a_valid_setting_that_changes_only_its_subject(
     plain = request.settings(3)
     subject = {
         "reconstruction": {"diffusion.reconstruction"},
-        "noise": {"diffusion.fine_step", "diffusion.anchor_step", "diffusion.split"},
+        "noise": {
+            "diffusion.reconstruction",
+            "diffusion.fine_step",
+            "diffusion.anchor_step",
+            "diffusion.split",
+        },
         "guidance": {"diffusion.guidance"},
     }
     assert changed(found.model_dump(), plain.model_dump()) <= subject[ablation]
@@ -118,4 +124,30 @@ def test_names_say_what_they_are():
     }
     for row, overrides in DETECTION["noise"].items():
         found = Request(Path(), Path(), SCALES["fast"]).settings(0, overrides).diffusion
-        assert row == f"fine {found.fine_step}, anchor {found.anchor_step}"
+        fine, anchor = found.fine_step, found.anchor_step
+        assert (
+            row
+            == {
+                "one_step": f"one step, t = {fine}",
+                "iterative": f"iterative, t = {anchor}",
+                "norm_guided": f"norm-guided, t = {fine} and {anchor}",
+            }[found.reconstruction]
+        )
+
+
+def test_curves_and_pictures_are_of_rows_that_there_are():
+    for variant, curve in CURVES.items():
+        for rows in curve.series.values():
+            assert set(rows) <= set(DETECTION[variant])
+    for variant, rows in SHOWN.items():
+        assert set(rows) <= set(DETECTION[variant])
+    assert set(PRINTED) <= {*DETECTION, *GENERATION}
+
+
+@pytest.mark.parametrize("variant", PRINTED)
+def test_what_the_paper_prints_stands_beside(variant):
+    (table,) = printed_tables(variant)
+    assert len(table.rows) >= 2
+    assert all(row.origin == "printed" for row in table.rows)
+    best = max(row.figure("pixel_ap").value for row in table.rows)
+    assert best == pytest.approx({"reconstruction": 0.458}.get(variant, 0.814))
