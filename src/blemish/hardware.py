@@ -6,6 +6,7 @@ import contextlib
 import copy
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -64,6 +65,10 @@ def _named_device(name: str) -> torch.device:
     return found
 
 
+_WAIT = timedelta(hours=6)
+"""How long processes wait for one that reads all photos for them, or that validates."""
+
+
 def processes(*, cpu: bool) -> PartialState:
     """Return the processes that share the work (torchrun, accelerate), on processors or on cards.
 
@@ -72,7 +77,7 @@ def processes(*, cpu: bool) -> PartialState:
     Raises:
         ConfigError: several processes share the other kind already.
     """
-    state = PartialState(cpu=cpu)
+    state = PartialState(cpu=cpu, timeout=_WAIT)
     if (state.device.type == "cpu") == cpu:
         return state
     if state.num_processes > 1:
@@ -81,7 +86,7 @@ def processes(*, cpu: bool) -> PartialState:
             hint="give all calls of one program the same device",
         )
     AcceleratorState._reset_state(reset_partial_state=True)
-    return PartialState(cpu=cpu)
+    return PartialState(cpu=cpu, timeout=_WAIT)
 
 
 def has_fast_bfloat16(where: torch.device) -> bool:
