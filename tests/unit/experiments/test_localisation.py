@@ -142,7 +142,7 @@ def test_watching_the_test_photos_changes_no_map_and_notes_the_best_weights_on_t
     found, notes = trained(split, tmp_path, watch_test=True)
     assert same(found, maps)
     *validations, final = seen
-    assert len(validations) == 3
+    assert len(validations) == 6
     assert final in validations
     names = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
     assert notes == max(validations, key=lambda figures: sum(figures[name] for name in names))

@@ -87,7 +87,7 @@ def test_the_gate_refuses_what_looks_like_a_good_part(normality, features):
     judge = Judge(real, features, normality)
     gate = judge.gate()
     assert gate.least_novelty == 2
-    for seed, patch, refused in ((60, surface(90), True), (61, blot(91), False)):
+    for seed, patch, refused in ((60, surface(60), True), (61, blot(91), False)):
         made, mask = with_patch(surface(seed), patch)
         found = gate.verdict(judge.scores(surface(seed), made, mask)).reasons
         assert any(reason.startswith("novelty") for reason in found) == refused
