@@ -59,13 +59,13 @@ def read_benchmark(root: Path, name: AnyBenchmark = "auto") -> dict[str, Dataset
     )
 
 
-def find_benchmark(root: Path, kinds: Sequence[str] = ("mvtec", "visa", "dagm")) -> dict[str, Dataset]:
-    """Return the dataset of each category, {} where the tree is of none of these kinds.
+def find_benchmark(root: Path, kinds: Sequence[str] = ()) -> dict[str, Dataset]:
+    """Return the dataset of each category, {} where the tree is of none of these kinds; () = all.
 
     Raises:
         DatasetError: it is of one of them, but a photo or a mask is missing.
     """
-    for kind in kinds:
+    for kind in kinds or _READERS:
         if found := _READERS[kind](root):
             return found
     return {}

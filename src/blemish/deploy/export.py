@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +83,14 @@ def export(
         if trained["calibration"]["precision"] != exact.precision:
             calibrated = TrainedDetector.load(detector, device="cpu")
         reference = exact if precision == "f32" else calibrated
+        other = None if reference is calibrated else calibrated
         records = compared(dataset, None if precision == "int8" else _COMPARED)
         logger.info("comparing on %d photos", len(records))
-        exported = ExportedDetector.load(form, device="cpu")
-        parity = compare(reference, exported, records)
+        parity = compare(reference, ExportedDetector.load(form, device="cpu"), records, other)
         allowed = tolerance or TOLERANCES[precision]
         parity.check(allowed)
-        if reference is not calibrated:
-            apart = compare(calibrated, exported, records).score
-            parity = replace(parity, calibrated_score=apart)
-            _warn_of_threshold(apart, allowed.score, calibrated.precision, out)
+        if parity.calibrated_score is not None:
+            _warn_of_threshold(parity.calibrated_score, allowed.score, calibrated.precision, out)
         told = {"tolerance": {"map": allowed.map, "score": allowed.score}, **parity.summary()}
         artifacts.write_card(form, {**card, "parity": told})
         artifacts.create_folder(out, lambda fresh: _move(form, fresh))

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from blemish.data import read_sample
 from blemish.errors import ArtifactError
 from blemish.metrics.scored import Scored
-from blemish.records import Record
+from blemish.records import Prediction, Record
 from blemish.verdicts import Detector
 
 SHARE = 0.95
@@ -69,22 +70,31 @@ class Parity:
                 )
 
 
-def compare(reference: Detector, exported: Detector, records: Sequence[Record]) -> Parity:
+def compare(
+    reference: Detector,
+    exported: Detector,
+    records: Sequence[Record],
+    calibrated: Detector | None = None,
+) -> Parity:
     """Return how far two forms are apart on photos.
+
+    calibrated: the detector in the number format that its threshold was set in, where the reference is
+    in another.
 
     Raises:
         ImageError: a photo cannot be read.
     """
     maps: list[float] = []
     scores: list[float] = []
+    apart: list[float] = []
     sides = Scored(), Scored()
     for record in records:
         sample = read_sample(record)
-        one, other = (
-            next(form.predict_many([sample.image], reconstruct=False)) for form in (reference, exported)
-        )
+        one, other = (_verdict(form, sample.image) for form in (reference, exported))
         maps.append(float(np.abs(one.map - other.map).mean()))
         scores.append(abs(one.score - other.score))
+        if calibrated is not None:
+            apart.append(abs(_verdict(calibrated, sample.image).score - other.score))
         for side, verdict in zip(sides, (one, other), strict=True):
             side.add(record.label, verdict.score, verdict.map, sample.mask)
     told = [_told(side.figures()) for side in sides]
@@ -95,7 +105,12 @@ def compare(reference: Detector, exported: Detector, records: Sequence[Record]) 
         worst_score=max(scores),
         reference=told[0],
         exported=told[1],
+        calibrated_score=_typical(apart) if apart else None,
     )
+
+
+def _verdict(form: Detector, image: npt.NDArray[np.uint8]) -> Prediction:
+    return next(form.predict_many([image], reconstruct=False))
 
 
 def _typical(differences: Sequence[float]) -> float:

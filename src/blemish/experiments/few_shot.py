@@ -128,8 +128,7 @@ def imported_pairs(
     for name in imported:
         _refuse_name(name)
     found = {name: _as_training(read_dataset(root)) for name, root in imported.items()}
-    asked = {part for method in methods for part in method.split(PLUS)}
-    _check_known(asked, (REAL, GENERATED, *TYPED, *UNTYPED, *found))
+    _check_known(_parts(methods), (REAL, GENERATED, *TYPED, *UNTYPED, *found))
     for name, pairs in found.items():
         if not pairs:
             raise DatasetError(
@@ -149,22 +148,21 @@ def prepared(
     *,
     split: FewShot | None = None,
     methods: Sequence[str] = METHODS,
-    imported: Mapping[str, Path] | None = None,
+    others: Mapping[str, tuple[Record, ...]] | None = None,
     config: GeneratorConfig | None = None,
     plan: Plan | None = None,
     device: str = "auto",
 ) -> Product:
     """Return a product with the pairs that the methods name: generated, of baselines, imported.
 
-    split: None takes the protocol's. imported: name and dataset folder of pairs from elsewhere. config,
+    split: None takes the protocol's. others: pairs from elsewhere by name (`imported_pairs`). config,
     plan: of the generator; without a plan its network learns as long as the scale says.
 
     Raises:
-        ConfigError, DatasetError: as in `imported_pairs`; the dataset is too small for the protocol.
+        DatasetError: the dataset is too small for the protocol.
     """
     split = split or FewShot.of(dataset)
-    asked = {part for method in methods for part in method.split(PLUS)}
-    others = imported_pairs(split, methods, imported or {})
+    asked = _parts(methods)
     logger.info("%s: painting %d pairs of each type", name, scale.pairs)
     generator, pairs = painted(
         dataset,
@@ -183,7 +181,7 @@ def prepared(
             sources[baseline] = write_baseline(
                 baseline, split.few, split.goods, generator.kind, scale.pairs, folder / baseline
             )
-    return Product(name, split, generator.kind, turns, sources | others)
+    return Product(name, split, generator.kind, turns, {**sources, **(others or {})})
 
 
 def localisation_cells(
@@ -305,6 +303,11 @@ def _check_known(names: Iterable[str], known: Collection[str]) -> None:
                 hint=f"choose of {', '.join(known)}, joined by {PLUS}, or give "
                 f"--generated {name}=FOLDER",
             )
+
+
+def _parts(methods: Sequence[str]) -> set[str]:
+    """Return the sources that methods are joined of."""
+    return {part for method in methods for part in method.split(PLUS)}
 
 
 def _refuse_name(name: str) -> None:

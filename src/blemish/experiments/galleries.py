@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from blemish.records import Record, by_label
 from blemish.runtime import atomic_write
 
 Photo = npt.NDArray[np.uint8]
+Item = TypeVar("Item")
 
 GALLERY = "gallery.npz"
 HEADS = ("photo", "map", "mask")
@@ -35,9 +37,9 @@ def pairs_gallery(name: str, real: Sequence[Record], made: Sequence[Record]) -> 
     return Gallery(f"{name}: what is generated", heads, rows, "Masks are outlined.")
 
 
-def _spread(records: Sequence[Record], count: int) -> list[Record]:
-    places = np.linspace(0, len(records) - 1, min(len(records), count)).round()
-    return [records[int(place)] for place in places]
+def _spread(items: Sequence[Item], count: int) -> list[Item]:
+    places = np.linspace(0, len(items) - 1, min(len(items), count)).round()
+    return [items[int(place)] for place in places]
 
 
 def _defect(record: Record) -> Photo:
@@ -52,9 +54,7 @@ def some_of_each(labels: Sequence[str], scores: Sequence[float]) -> list[int]:
     chosen = []
     for label in sorted(set(labels)):
         members = [n for n, found in enumerate(labels) if found == label]
-        ranked = sorted(members, key=lambda n: scores[n])
-        places = np.linspace(0, len(ranked) - 1, min(len(ranked), _SHOWN_PER_TYPE)).round()
-        chosen += [ranked[int(place)] for place in places]
+        chosen += _spread(sorted(members, key=lambda n: scores[n]), _SHOWN_PER_TYPE)
     return chosen
 
 

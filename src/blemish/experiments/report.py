@@ -180,11 +180,12 @@ def verdict(report: EvaluationReport) -> dict[str, str]:
         target = report.target_false_alarm_rate
         above, parts = report.calibration.parts_at_least(report.threshold), report.calibration.parts
         least, most = alarm_rate(above, parts)
+        held_out = _photos(len(report.calibration.scores), "good") + report.calibration.of_parts
         words["good"] = (
             f"Of {_photos(len(report.good), 'good')}, {rejected} "
             f"{'was' if rejected == 1 else 'were'} rejected ({percent(report.false_alarm_rate)}; "
             f"95\N{NARROW NO-BREAK SPACE}% interval {percent(low)} to {percent(high)}). "
-            f"The target is {percent(target)}. By the {_held_out(report.calibration)} that set the "
+            f"The target is {percent(target)}. By the {held_out} that set the "
             f"threshold alone, the rate lies between {percent(least)} and {percent(most)}."
         )
         chance = alarm_chance(rejected, len(report.good), above, parts)
@@ -326,12 +327,6 @@ def number(value: float | None) -> str:
 
 def _photos(count: int, kind: str) -> str:
     return f"{count} {kind} photo{'' if count == 1 else 's'}"
-
-
-def _held_out(calibration: Calibration) -> str:
-    photos = _photos(len(calibration.scores), "good")
-    alone = calibration.parts == len(calibration.scores)
-    return photos if alone else f"{photos} of {calibration.parts} parts"
 
 
 def _resized(plane: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:

@@ -66,9 +66,12 @@ def anomalydiffusion(request: Request) -> Experiment:
     whole: dict[str, dict[str, Runs]] = {}
     products = request.products()
     splits = {name: FewShot.of(dataset) for name, dataset in products.items()}
-    imported = {name: early.imported(request, name, single=len(products) == 1) for name in products}
-    for name, split in splits.items():
-        few_shot.imported_pairs(split, methods, imported[name])
+    elsewhere = {
+        name: few_shot.imported_pairs(
+            split, methods, early.imported(request, name, single=len(products) == 1)
+        )
+        for name, split in splits.items()
+    }
     early.check_weights(request, classifies=any(len(split.types) > 1 for split in splits.values()))
     made: list[Cell] = []
     for name, dataset in products.items():
@@ -79,7 +82,7 @@ def anomalydiffusion(request: Request) -> Experiment:
             request.out / name,
             split=splits[name],
             methods=methods,
-            imported=imported[name],
+            others=elsewhere[name],
             config=request.generator_settings(),
             plan=request.plan,
             device=request.devices[0],

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Calibration:
     """The scores of held-out good photos, sorted, and the rate of false alarms asked for.
 
@@ -36,11 +37,10 @@ class Calibration:
         families: Sequence[int] | None = None,
     ) -> Calibration:
         """Return the calibration by these raw scores of good photos; families: None = all strangers."""
-        numbers = range(len(scores)) if families is None else families
-        if families is None or len(set(numbers)) == len(scores):
-            ordered = sorted(float(score) for score in scores)
-            return cls(tuple(ordered), tuple(range(len(ordered))), false_alarm_rate)
-        pairs = sorted((float(score), int(n)) for score, n in zip(scores, numbers, strict=True))
+        if families is None or len(set(families)) == len(scores):
+            ordered = tuple(sorted(map(float, scores)))
+            return cls(ordered, tuple(range(len(ordered))), false_alarm_rate)
+        pairs = sorted(zip(map(float, scores), map(int, families), strict=True))
         return cls(tuple(s for s, _ in pairs), tuple(n for _, n in pairs), false_alarm_rate)
 
     @classmethod
@@ -48,12 +48,17 @@ class Calibration:
         """Return the calibration that `summary` told; without families all photos are strangers."""
         return cls.of(told["scores"], told["false_alarm_rate"], told.get("families"))
 
-    @property
+    @cached_property
     def parts(self) -> int:
         """How many parts the photos show."""
         return len(set(self.families))
 
     @property
+    def of_parts(self) -> str:
+        """In words how many parts the photos show, "" where each shows another."""
+        return "" if self.parts == len(self.scores) else f" of {self.parts} parts"
+
+    @cached_property
     def threshold(self) -> float:
         """The smallest threshold that keeps the promised rate: just above one of the scores.
 
@@ -63,7 +68,7 @@ class Calibration:
         if not self.scores:
             return math.inf
         allowed = self.false_alarm_rate * (1 + self.parts) - 1 + _ROUNDING
-        above = self._at_least()[np.searchsorted(self.scores, self.scores, side="right")]
+        above = self._at_least[np.searchsorted(self.scores, self.scores, side="right")]
         kept = np.flatnonzero(above <= allowed)
         return math.nextafter(self.scores[kept[0] if len(kept) else -1], math.inf)
 
@@ -81,8 +86,9 @@ class Calibration:
 
     def parts_at_least(self, score: float) -> float:
         """Return how many parts score at least as high; of one of many photos the share that does."""
-        return float(self._at_least()[np.searchsorted(self.scores, score, side="left")])
+        return float(self._at_least[np.searchsorted(self.scores, score, side="left")])
 
+    @cached_property
     def _at_least(self) -> npt.NDArray[np.float64]:
         """Return for each place the parts, or shares of parts, from there on; 0 after the last."""
         sizes = Counter(self.families)
@@ -103,9 +109,8 @@ class Calibration:
         needed = np.ceil(1 / self.false_alarm_rate) - 1
         if self.parts >= needed:
             return None
-        photos = f"{len(self.scores)} held-out good photos"
-        shown = photos if self.parts == len(self.scores) else f"{photos} of {self.parts} parts"
         return (
-            f"{shown} cannot promise a false-alarm rate of {self.false_alarm_rate:.1%}, only "
-            f"{self.guaranteed_rate:.1%}: it takes at least {needed:.0f}"
+            f"{len(self.scores)} held-out good photos{self.of_parts} cannot promise a false-alarm rate "
+            f"of {self.false_alarm_rate:.1%}, only {self.guaranteed_rate:.1%}: it takes at least "
+            f"{needed:.0f}"
         )

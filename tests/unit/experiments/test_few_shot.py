@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,6 +131,15 @@ def painting(monkeypatch) -> list[tuple[Any, ...]]:
     return asked
 
 
+def checked(
+    dataset: Dataset, folder: Path, methods: Sequence[str], imported: Mapping[str, Path]
+) -> Product:
+    """Return a product as `reproduce anomalydiffusion` prepares it."""
+    split = FewShot.of(dataset)
+    found = few_shot.imported_pairs(split, methods, imported)
+    return prepared(dataset, "tile", SCALE, folder, split=split, methods=methods, others=found)
+
+
 def test_only_the_baselines_that_methods_name_are_drawn(plain, painting, tmp_path):
     methods = ("draem", "crop_and_paste+real", "generated")
     found = prepared(plain, "tile", SCALE, tmp_path, methods=methods)
@@ -153,7 +163,7 @@ def test_the_default_methods_name_all_baselines(plain, tmp_path):
 @pytest.mark.usefixtures("painting")
 def test_other_peoples_pairs_are_for_training_whatever_they_are_called(plain, tmp_path):
     imported = {"dfmgan": others(plain, tmp_path / "pairs")}
-    found = prepared(plain, "tile", SCALE, tmp_path, methods=("real",), imported=imported)
+    found = checked(plain, tmp_path, ("real",), imported)
     pairs = found.sources["dfmgan"]
     assert [record.label for record in pairs] == ["bar"] * 9 + ["spot"] * 9
     assert {record.split for record in pairs} == {"train"}
@@ -178,7 +188,7 @@ def test_a_test_photo_is_learned_from_under_no_name(plain, painting, tmp_path, w
         copy = pairs / "test" / "bar" / "00.png"
         shutil.copy(judged, copy)
     with pytest.raises(DatasetError, match="is the test photo") as error:
-        prepared(read_dataset(root), "tile", SCALE, tmp_path, imported={"dfmgan": pairs})
+        checked(read_dataset(root), tmp_path, METHODS, {"dfmgan": pairs})
     assert str(copy) in str(error.value)
     assert error.value.hint
     assert not painting
@@ -194,7 +204,7 @@ def test_a_test_photo_is_learned_from_under_no_name(plain, painting, tmp_path, w
 )
 def test_a_name_that_is_ours_or_none_for_a_folder_is_refused(plain, painting, tmp_path, name, message):
     with pytest.raises(ConfigError, match="cannot be called") as error:
-        prepared(plain, "tile", SCALE, tmp_path, imported={name: tmp_path / "pairs"})
+        checked(plain, tmp_path, METHODS, {name: tmp_path / "pairs"})
     assert message in str(error.value)
     assert not painting
 
@@ -209,7 +219,7 @@ def test_a_folder_without_pairs_is_refused(plain, painting, tmp_path):
     shutil.copytree(plain.root / "train", tmp_path / "pairs" / "train")
     imported = {"dfmgan": tmp_path / "pairs"}
     with pytest.raises(DatasetError, match="has no defects with masks"):
-        prepared(plain, "tile", SCALE, tmp_path, methods=("dfmgan",), imported=imported)
+        checked(plain, tmp_path, ("dfmgan",), imported)
     assert not painting
 
 
@@ -218,10 +228,10 @@ def test_what_cannot_be_done_is_refused_before_anything_is_painted(plain, painti
         prepared(replace(plain, records=plain.train), "tile", SCALE, tmp_path)
     imported = {"dfmgan": tmp_path / "nowhere"}
     with pytest.raises(DatasetError, match="nowhere"):
-        prepared(plain, "tile", SCALE, tmp_path, imported=imported)
+        checked(plain, tmp_path, METHODS, imported)
     methods, imported = ("real+draen", "dfmgan"), {"dfmgan": plain.root}
     with pytest.raises(ConfigError, match="no pairs of 'draen'") as error:
-        prepared(plain, "tile", SCALE, tmp_path, methods=methods, imported=imported)
+        checked(plain, tmp_path, methods, imported)
     known = "real, generated, crop_and_paste, poisson_paste, cut_paste, draem, dfmgan"
     assert f"choose of {known}, joined by +" in str(error.value)
     assert not painting
