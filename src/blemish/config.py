@@ -43,8 +43,8 @@ class DataConfig(Section):
     sees too. turns: mirror images and turns under which a good photo stays a good photo,
     used to vary the training photos; `auto` finds them by comparing photos. light: how much the light
     of training photos is varied, as the deviation of its logarithm; 0 = not at all. holdout: share of
-    the good training photos kept for validation and calibration. holdout_at_least: the fewest that are
-    kept (5 % takes 19), or a quarter if that is less.
+    the good training photos kept for validation and calibration. holdout_at_least: the fewest parts
+    that are kept (5 % takes 19), or a quarter of the photos if that is less.
     """
 
     size: Annotated[int, Field(ge=32, multiple_of=32)] = 256

@@ -63,7 +63,7 @@ class Prediction:
     """The inspector's verdict on one photo.
 
     score: raw image score, higher = more anomalous; never rescaled. threshold: the score from which
-    a photo counts as anomalous. p_value: the share of held-out good photos that score at least as
+    a photo counts as anomalous. p_value: the share of held-out good parts that score at least as
     high, (1 + count) / (1 + n), in (0, 1]. map: float32 (H, W) at the photo's own resolution, in
     [0, 1]. reconstruction: uint8 RGB (H, W, 3), the photo as it should look; None where not asked for.
     """

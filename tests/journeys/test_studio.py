@@ -114,10 +114,13 @@ def test_a_photo_is_inspected_and_another_threshold_changes_its_verdict(page, si
     page.get_by_role("button", name="Normal look").click()
     expect(page.get_by_role("img", name="Normal look").first).to_be_visible()
     slider, good = page.get_by_role("slider", name="Threshold"), len(detector.calibration.scores)
-    for key, verdict, count in (("Home", "reject", good), ("End", "pass", 0)):
+    least = 1 / (detector.calibration.parts + 1)
+    for key, verdict, count, rate in (("Home", "reject", good, 1), ("End", "pass", 0, least)):
         slider.press(key)
         expect(page.locator(".side .chip")).to_have_text(verdict)
-        expect(page.get_by_text(f"Rejects {count} of {good} held-out")).to_be_visible()
+        told = f"{100 * rate:.{1 if rate < 0.1 else 0}f} %"
+        words = f"Rejects {count} of {good} held-out good photos: expect at most {told} false alarms."
+        expect(page.get_by_text(words)).to_be_visible()
     page.get_by_role("button", name="Back to the calibrated").click()
     page.get_by_role("button", name="bad.png").click()
     expect(page.get_by_role("alert")).to_contain_text("not a photo")

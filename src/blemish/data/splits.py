@@ -70,8 +70,9 @@ def hold_out(
 
     Neither names, folders nor the order of the records play a part. The validation side gets
     max(at_least, round(fraction * n)) photos, but never more than half. Copies of one photo stay
-    together, and so do photos of one family; a group that does not fit goes to train. families: a
-    number for each record, equal for photos of one part; None = all are strangers.
+    together, and so do photos of one family; a group that does not fit goes to train. While there are
+    fewer than `at_least` groups, up to a quarter of the photos fit. families: a number for each record,
+    equal for photos of one part; None = all are strangers.
 
     Raises:
         DatasetError: a record is of the test split, or fraction is not in [0, 1).
@@ -94,9 +95,12 @@ def hold_out(
     wanted = min(max(at_least, round(fraction * len(records))), len(records) // 2)
     train: list[Record] = []
     validation: list[Record] = []
+    kept = 0
     for content in sorted(groups, key=lambda content: _rank(seed, content)):
-        fits = len(validation) + len(groups[content]) <= wanted
+        room = wanted if kept >= at_least else max(wanted, len(records) // 4)
+        fits = len(validation) + len(groups[content]) <= room
         (validation if fits else train).extend(groups[content])
+        kept += fits
     return _split(train, validation)
 
 

@@ -77,6 +77,19 @@ def test_photos_of_one_family_stay_on_one_side_whatever_they_hold(photos, seed):
     assert again == split
 
 
+@pytest.mark.parametrize(("at_least", "kept"), [(3, 5), (10, 10), (19, 12)])
+def test_parts_are_kept_until_there_are_enough_of_them_or_a_quarter_of_the_photos(
+    photos, at_least, kept
+):
+    records = photos(100)
+    pairs = [int(record.image.stem) // 2 for record in records]
+    split = hold_out(records, seed=0, fraction=0.1, at_least=at_least, families=pairs)
+    assert len(split.validation) == 2 * kept
+    assert len({int(record.image.stem) // 2 for record in split.validation}) == kept
+    strangers = hold_out(records, seed=0, fraction=0.1, at_least=at_least)
+    assert len(strangers.validation) == max(10, at_least)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_copies_stay_on_one_side_whatever_their_families_and_bring_these_along(photos, seed):
     records = photos(40)

@@ -180,6 +180,7 @@ def described(bench: Workbench) -> dict[str, Any]:
             "false_alarm_rate": detector.calibration.false_alarm_rate,
             "guaranteed_rate": detector.calibration.guaranteed_rate,
             "good_scores": list(detector.calibration.scores),
+            "good_families": list(detector.calibration.families),
             "size": detector.view.size,
             "facts": detector.facts,
         },

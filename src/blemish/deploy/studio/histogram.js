@@ -35,7 +35,11 @@ export function histogram(good, threshold, score) {
   );
 }
 
-// The share of good parts that a threshold rejects, by the held-out ones.
-export function rejected(good, threshold) {
-  return good.filter((score) => score >= threshold).length;
+// How many held-out good photos a threshold rejects, and of how many parts of all: of a part that
+// several photos show, the share of these.
+export function rejected(scores, families, threshold) {
+  const sizes = new Map();
+  for (const family of families) sizes.set(family, (sizes.get(family) ?? 0) + 1);
+  const hit = families.filter((_, n) => scores[n] >= threshold);
+  return { photos: hit.length, parts: hit.reduce((sum, family) => sum + 1 / sizes.get(family), 0), all: sizes.size };
 }

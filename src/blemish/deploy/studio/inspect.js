@@ -9,7 +9,7 @@ const results = []; // kept while the page is open
 let chosen = null, layer = MAP, threshold = null;
 
 export async function inspectView(view, models) {
-  const { good_scores: good, threshold: calibrated } = models.detector;
+  const { good_scores: good, good_families: families, threshold: calibrated } = models.detector;
   threshold ??= calibrated;
   const list = h("ul", { class: "list", "aria-label": "Photos" });
   const stage = h("div", { class: "stack" });
@@ -89,9 +89,9 @@ export async function inspectView(view, models) {
     const slider = h("input", { type: "range", id: "threshold", min: 0, max: top, step: top / 1000, value: threshold,
       oninput: () => { threshold = Number(slider.value); tell(); }, onchange: () => draw() });
     function tell() {
-      const count = rejected(good, threshold);
+      const count = rejected(good, families, threshold);
       fill(chart, histogram(good, threshold, score));
-      words.textContent = good.length ? `Rejects ${count} of ${good.length} held-out good photos: expect at most ${percent((count + 1) / (good.length + 1))} false alarms.` : "There are no held-out good photos: the rate of false alarms is not known.";
+      words.textContent = good.length ? `Rejects ${count.photos} of ${good.length} held-out good photos: expect at most ${percent((count.parts + 1) / (count.all + 1))} false alarms.` : "There are no held-out good photos: the rate of false alarms is not known.";
       slider.setAttribute("aria-valuetext", `${threshold.toFixed(3)}. ${words.textContent}`);
       fill(verdict, score === undefined ? h("span", { class: "muted" }, "No photo chosen") : [h("span", { class: "big" }, score.toFixed(3)), h("span", { class: score >= threshold ? "chip bad" : "chip" }, score >= threshold ? "reject" : "pass"), h("span", { class: "muted push" }, `p = ${chosen.found.p_value.toFixed(3)}`)]);
       limit.textContent = threshold.toFixed(3);

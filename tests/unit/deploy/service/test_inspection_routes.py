@@ -324,6 +324,7 @@ def test_models_tell_what_a_client_needs_to_know(serve, detector):
     told = serve().get(f"{API}/models").json()
     assert told["detector"]["guaranteed_rate"] == detector.calibration.guaranteed_rate
     assert told["detector"]["good_scores"] == list(detector.calibration.scores)
+    assert told["detector"]["good_families"] == list(detector.calibration.families)
     assert told["generator"]["types"] == ["rust", "scratch"]
     assert all(told["studio"].values())
     bare = serve(bare=True).get(f"{API}/models").json()
