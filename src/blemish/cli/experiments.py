@@ -19,7 +19,7 @@ from blemish.experiments.protocol import SCALES, Scale
 from blemish.experiments.reproduction import reproduce as reproduce_experiment
 from blemish.experiments.request import Request
 from blemish.experiments.tables import as_json
-from blemish.experiments.variants import GENERATION
+from blemish.experiments.variants import DETECTION, GENERATION
 from blemish.training import Plan
 
 
@@ -35,7 +35,7 @@ def reproduce(options: argparse.Namespace) -> int:
         categories=tuple(options.categories),
         generated=_named(options.generated),
         maps=_named(options.maps),
-        variant=options.variant,
+        variant=options.variant or Request.variant,
         paper_protocol=options.paper_protocol,
         inspector=config.dotted(options.sets),
         generator=config.dotted(options.generator_sets),
@@ -65,10 +65,16 @@ def _refuse_unused(options: argparse.Namespace) -> None:
     """
     experiment = options.experiment
     if experiment == "ablation":
-        experiment += f" --variant {options.variant}"
+        experiment += f" --variant {options.variant or Request.variant}"
     table = ("anomalydiffusion",)
     painting = (*table, "loop", *(f"ablation --variant {variant}" for variant in GENERATION))
+    detecting = ("diffusionad", "loop", *(f"ablation --variant {variant}" for variant in DETECTION))
     for word, given, readers in (
+        ("--pairs", options.pairs, painting),
+        ("--budget", options.budget, detecting),
+        ("--iterations", options.iterations, detecting),
+        ("--set", options.sets, detecting),
+        ("--variant", options.variant, ("ablation",)),
         ("--generated", options.generated, table),
         ("--maps", options.maps, ("diffusionad",)),
         ("--methods", options.methods, table),
@@ -79,7 +85,7 @@ def _refuse_unused(options: argparse.Namespace) -> None:
         ("--generator-set", options.generator_sets, painting),
         ("--generator-iterations", options.generator_iterations, painting),
     ):
-        if given and experiment not in readers:
+        if given and not {options.experiment, experiment} & set(readers):
             raise ConfigError(
                 f"`reproduce {experiment}` does not read {word}",
                 hint=f"give it to {' or '.join(f'`reproduce {reader}`' for reader in readers)}",
@@ -87,14 +93,14 @@ def _refuse_unused(options: argparse.Namespace) -> None:
 
 
 def _scale(options: argparse.Namespace) -> Scale:
-    """Return the scale with what was asked for otherwise, as far as the experiment uses it."""
-    scale, name = SCALES[options.scale], options.experiment
+    """Return the scale with what was asked for otherwise."""
+    scale = SCALES[options.scale]
     changed: dict[str, Any] = {}
-    if options.pairs is not None and name != "diffusionad":
+    if options.pairs is not None:
         fewer = (count for count in scale.generated if count < options.pairs)
         changed = {"pairs": options.pairs, "generated": (*fewer, options.pairs)}
     length = Length(options.iterations, seconds=options.budget)
-    if length != Length() and name != "anomalydiffusion":
+    if length != Length():
         changed["detector"] = length
     scale = scale.changed(changed)
     if options.resnet is None:

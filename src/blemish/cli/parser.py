@@ -222,7 +222,6 @@ def parser() -> argparse.ArgumentParser:
     length.add_argument("--iterations", type=positive, help="a detector's, of the scale's")
     reproduce.add_argument(
         "--variant",
-        default="parts",
         help="of the ablation: reconstruction, noise, guidance, shares; with --generator-iterations "
         "also parts (the default), tokens, editing",
     )

@@ -34,6 +34,9 @@ from blemish.experiments.runs import Redrawn, Runs, grouped
 from blemish.experiments.tables import Experiment, Gallery, Table
 from blemish.runtime import logger
 
+METHOD = "DiffusionAD"
+"""The row of our detectors."""
+
 
 def reproduce(experiment: str, request: Request) -> Experiment:
     """Return an experiment's report, written to its folder as well.
@@ -133,13 +136,23 @@ def anomalydiffusion(request: Request) -> Experiment:
 
 
 def diffusionad(request: Request) -> Experiment:
-    """Return the tables of DiffusionAD: a detector for each product, from good photos alone."""
+    """Return the tables of DiffusionAD: a detector for each product, from good photos alone.
+
+    Raises:
+        ConfigError: other people's maps have the name of our own row.
+    """
+    taken = [name for name in request.maps if name.casefold() == METHOD.casefold()]
+    if taken:
+        raise ConfigError(
+            f"maps from elsewhere cannot be called {taken[0]!r}: it is the name of our row",
+            hint="give them another with --maps NAME=FOLDER",
+        )
     products = request.products()
     for dataset in products.values():
         refuse_untested(dataset)
     cells = [
         DetectorCell(
-            name=f"{name}/detection/DiffusionAD/seed{seed}",
+            name=f"{name}/detection/{METHOD}/seed{seed}",
             dataset=dataset,
             test=dataset.test,
             config=request.settings(seed),

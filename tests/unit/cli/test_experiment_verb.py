@@ -41,16 +41,14 @@ def test_a_bare_command_asks_for_the_fast_scale_and_nothing_special(blemish, ask
     assert request == expected
 
 
-COMMON = "--data d --out o --scale paper --seeds 0 1 5 --categories nut gear --pairs 20 --budget 2m"
-COMMON += " --generator-iterations 30 --generator-set masks.rotation=5 --set data.size=64"
-COMMON += " --set training.validations=2 --device cpu"
+COMMON = "--data d --out o --scale paper --seeds 0 1 5 --categories nut gear --pairs 20"
+COMMON += " --generator-iterations 30 --generator-set masks.rotation=5 --device cpu"
 ASKED = Request(
     data=Path("d"),
     out=Path("o"),
-    scale=PAPER.changed({"pairs": 20, "generated": (0, 20), "detector": Length(seconds=120.0)}),
+    scale=PAPER.changed({"pairs": 20, "generated": (0, 20)}),
     seeds=(0, 1, 5),
     categories=("nut", "gear"),
-    inspector={"data": {"size": 64}, "training": {"validations": 2}},
     generator={"masks": {"rotation": 5}},
     plan=Plan(iterations=30),
     devices=("cpu",),
@@ -62,6 +60,19 @@ def test_every_option_of_an_ablation_reaches_the_request(blemish, asked):
     ((name, request),) = asked
     assert name == "ablation"
     assert request == replace(ASKED, variant="tokens", command=request.command)
+    assert request.scale.name == "paper with pairs 20, generated (0, 20)"
+
+
+def test_every_option_of_the_loop_reaches_the_request(blemish, asked):
+    words = "--budget 2m --set data.size=64 --set training.validations=2"
+    assert blemish("reproduce", "loop", *COMMON.split(), *words.split()).code == 0
+    ((_, request),) = asked
+    assert request == replace(
+        ASKED,
+        scale=PAPER.changed({"pairs": 20, "generated": (0, 20), "detector": Length(seconds=120.0)}),
+        inspector={"data": {"size": 64}, "training": {"validations": 2}},
+        command=request.command,
+    )
     assert request.scale.name == "paper with pairs 20, generated (0, 20), detector 120 seconds"
 
 
@@ -69,10 +80,9 @@ def test_every_option_of_the_tables_reaches_the_request(blemish, asked):
     words = "--methods real generated+real --paper-protocol --lpips w --inception i.pth --resnet r.pth"
     assert blemish("reproduce", "anomalydiffusion", *COMMON.split(), *words.split()).code == 0
     ((_, request),) = asked
-    scale = PAPER.changed({"pairs": 20, "generated": (0, 20)})
     assert request == replace(
         ASKED,
-        scale=replace(scale, classifier=replace(PAPER.classifier, weights="r.pth")),
+        scale=replace(ASKED.scale, classifier=replace(PAPER.classifier, weights="r.pth")),
         methods=["real", "generated+real"],
         paper_protocol=True,
         lpips=Path("w"),
@@ -82,6 +92,7 @@ def test_every_option_of_the_tables_reaches_the_request(blemish, asked):
 
 
 PAINTS = ("anomalydiffusion", "loop", "ablation --variant parts")
+DETECTS = ("diffusionad", "loop", "ablation --variant noise")
 
 
 @pytest.mark.parametrize(
@@ -94,6 +105,11 @@ PAINTS = ("anomalydiffusion", "loop", "ablation --variant parts")
         ("--resnet r.pth", PAINTS[:1]),
         ("--generator-set masks.rotation=5", PAINTS),
         ("--generator-iterations 30", PAINTS),
+        ("--pairs 20", PAINTS),
+        ("--maps a=b", DETECTS[:1]),
+        ("--iterations 30", DETECTS),
+        ("--budget 3m", DETECTS),
+        ("--set training.lr=1e-3", DETECTS),
     ],
 )
 @pytest.mark.parametrize(
@@ -107,6 +123,14 @@ def test_an_option_is_refused_where_it_does_nothing(blemish, asked, words, reade
     if experiment not in readers:
         assert f"`reproduce {experiment}` does not read {words.split()[0]}" in said.talk
         assert all(f"`reproduce {reader}`" in said.talk for reader in readers)
+
+
+def test_a_variant_is_of_an_ablation(blemish, asked):
+    said = blemish("reproduce", "loop", "--data", "d", "--out", "o", "--variant", "noise")
+    assert said.code == 2
+    assert "`reproduce loop` does not read --variant" in said.talk
+    assert "give it to `reproduce ablation`" in said.talk
+    assert asked == []
 
 
 def test_a_name_is_given_to_one_folder(blemish, asked):
@@ -138,16 +162,18 @@ def test_what_others_made_goes_to_the_experiment_that_reads_it_and_to_no_other(
 
 
 @pytest.mark.parametrize(
-    ("experiment", "changed"),
+    ("words", "changed"),
     [
-        ("anomalydiffusion", {"pairs": 60, "generated": (0, 50, 60)}),
-        ("diffusionad", {"detector": Length(seconds=60.0)}),
-        ("loop", {"pairs": 60, "generated": (0, 50, 60), "detector": Length(seconds=60.0)}),
+        ("anomalydiffusion --pairs 60", {"pairs": 60, "generated": (0, 50, 60)}),
+        ("diffusionad --budget 1m", {"detector": Length(seconds=60.0)}),
+        (
+            "loop --pairs 60 --budget 1m",
+            {"pairs": 60, "generated": (0, 50, 60), "detector": Length(seconds=60.0)},
+        ),
     ],
 )
-def test_a_scale_is_changed_where_the_experiment_uses_it(blemish, asked, experiment, changed):
-    words = ["reproduce", experiment, "--data", "d", "--out", "o", "--pairs", 60, "--budget", "1m"]
-    assert blemish(*words).code == 0
+def test_a_scale_is_changed_by_what_is_asked_for(blemish, asked, words, changed):
+    assert blemish("reproduce", *words.split(), "--data", "d", "--out", "o").code == 0
     assert asked[0][1].scale == FAST.changed(changed)
 
 

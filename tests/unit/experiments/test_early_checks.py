@@ -114,3 +114,8 @@ def test_weights_that_cannot_be_used_are_told_first(tree, tmp_path, option, cont
         asked = {"scale": replace(FAST, classifier=replace(FAST.classifier, weights=str(path)))}
     with pytest.raises(ArtifactError):
         ask("anomalydiffusion", tree, **asked)
+
+
+def test_maps_from_elsewhere_have_a_row_of_their_own(tree):
+    with pytest.raises(ConfigError, match="'diffusionad': it is the name of our row"):
+        ask("diffusionad", tree, maps={"PatchCore": tree, "diffusionad": tree})
