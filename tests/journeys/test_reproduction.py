@@ -28,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("restored_logger")
 
 SIDE, TYPES = 80, ("rust", "scratch")
 REPORT = ("report.html", "report.md", "results.json")
+CPU = ["--device", "cpu"]
 SMALL = "--device cpu --set data.size=64 --set data.turns=[] --set training.validations=1"
 SMALL += " --set training.workers=0 --set denoiser.width=32"
 PAINTING = ["--generator-set", "product.turns=[]"]
@@ -106,7 +107,7 @@ def rows(found: dict[str, Any], title: str) -> list[str]:
 
 def test_anomalydiffusion(blemish, mvtec, tmp_path, finished):
     methods = ["real", "draem", "crop_and_paste", "generated", "generated+real"]
-    words = ["reproduce", "anomalydiffusion", "--data", mvtec, "--out", tmp_path, *SMALL.split()]
+    words = ["reproduce", "anomalydiffusion", "--data", mvtec, "--out", tmp_path, *CPU]
     words += ["--scale", "fast", "--pairs", 2, "--seeds", 0, 1, "--paper-protocol"]
     words += ["--methods", *methods, *PAINTING]
     said = blemish(*words)
@@ -221,6 +222,36 @@ class StopError(Exception):
     """What was asked for is known."""
 
 
+def test_what_the_first_products_gave_is_told_where_a_later_one_fails(
+    blemish, mvtec, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(variants.DETECTION, "guidance", {"guidance 1": {}})
+    for name in ("metal_nut", "screw"):
+        shutil.copytree(mvtec / "metal_nut", tmp_path / "data" / name)
+    words = ["reproduce", "ablation", "--data", tmp_path / "data", "--out", tmp_path / "out"]
+    words += [*SMALL.split(), "--variant", "guidance"]
+    run = DetectorCell.__call__
+
+    def fail_at_the_second(cell: DetectorCell, folder: Path, device: str) -> Any:
+        if cell.name.startswith("screw"):
+            raise StopError
+        return run(cell, folder, device)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DetectorCell, "__call__", fail_at_the_second)
+        with pytest.raises(StopError):
+            blemish(*words)
+    place = tmp_path / "out" / "results.json"
+    left = "Not finished: 1 of 2 products so far. The same command goes on."
+    assert list(tables(tmp_path / "out")) == ["metal_nut: guidance"]
+    assert left in json.loads(place.read_text(encoding="utf-8"))["notes"]
+
+    assert blemish(*words).code == 0
+    names = ["All products", "metal_nut: guidance", "screw: guidance"]
+    assert list(tables(tmp_path / "out")) == names
+    assert left not in json.loads(place.read_text(encoding="utf-8"))["notes"]
+
+
 @pytest.mark.parametrize(
     ("products", "given", "taken"),
     [
@@ -249,33 +280,34 @@ def test_other_peoples_pairs_lie_in_a_folder_for_each_product_unless_there_is_on
     assert asked == {"dfmgan": tmp_path / taken, "methods": ("real", "dfmgan", "dfmgan+real")}
 
 
-WRONG = [
-    "ablation --variant colours",
-    "ablation --variant parts",
-    "anomalydiffusion --methods real+dfmgan --pairs 1",
-    "anomalydiffusion --generated dfmgan=nowhere --pairs 1",
-    "anomalydiffusion --categories bottle",
-    "anomalydiffusion --seeds 0 1 0",
-    "anomalydiffusion --lpips nowhere",
-    "anomalydiffusion --inception nowhere.pth",
-    "anomalydiffusion --resnet nowhere.pth",
-    "diffusionad --paper-protocol",
-    "diffusionad --set training.sead=1",
-    "diffusionad --maps PatchCore=nowhere",
-    "loop --generator-set painting.step=1",
-    "loop --device toaster",
-]
+WRONG = {
+    "ablation --variant colours": "there is no ablation 'colours'",
+    "ablation --variant parts": "give --generator-iterations",
+    "anomalydiffusion --methods real+dfmgan --pairs 1": "there are no pairs of 'dfmgan'",
+    "anomalydiffusion --generated dfmgan=nowhere --pairs 1": "nowhere does not exist",
+    "anomalydiffusion --categories bottle": "has no bottle",
+    "anomalydiffusion --seeds 0 1 0": "a seed is given twice",
+    "anomalydiffusion --lpips nowhere": "the weights of VGG16 are not here",
+    "anomalydiffusion --inception nowhere.pth": "the weights of InceptionV3 are not here",
+    "anomalydiffusion --resnet nowhere.pth": "the weights of ResNet-34 are not here",
+    "diffusionad --paper-protocol": "does not read --paper-protocol",
+    "diffusionad --set training.sead=1": "training.sead: there is no such setting",
+    "diffusionad --maps PatchCore=nowhere": "nowhere/metal_nut/maps/good/000.npy cannot be read",
+    "loop --generator-set painting.step=1": "painting.step: there is no such setting",
+    "loop --device toaster": "there is no device 'toaster'",
+}
 
 
-@pytest.mark.parametrize("command", WRONG)
+@pytest.mark.parametrize(("command", "told"), WRONG.items())
 def test_what_a_user_can_get_wrong_ends_with_code_2_and_a_sentence(
-    blemish, mvtec, tmp_path, command, finished
+    blemish, mvtec, tmp_path, command, told, finished
 ):
     name, *options = command.split()
     finished()
-    said = blemish("reproduce", name, "--data", mvtec, "--out", tmp_path, *SMALL.split(), *options)
+    said = blemish("reproduce", name, "--data", mvtec, "--out", tmp_path, *CPU, *options)
     assert said.code == 2
-    assert "error" in said.talk
+    assert "error: " in said.talk
+    assert told in said.talk
     assert "Traceback" not in said.talk
     assert not said.lines
     assert not (tmp_path / "report.html").exists()

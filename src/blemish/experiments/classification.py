@@ -16,13 +16,19 @@ from blemish.config import Turn
 from blemish.errors import ArtifactError, DatasetError, DependencyError
 from blemish.experiments.pair_training import PairObjective, PairTask, fit
 from blemish.experiments.training_pairs import Batch, Squares, TrainingPairs
-from blemish.networks.published import read_weights
+from blemish.networks.published import Published, find_weights, read_weights
 from blemish.records import Record
+
+RESNET34 = Published(
+    "ResNet-34",
+    ("resnet34-b627a593.pth",),
+    "https://download.pytorch.org/models/resnet34-b627a593.pth",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierSettings:
-    """How a ResNet-34 is trained. weights: a state dict of ImageNet's; None starts from scratch."""
+    """How a ResNet-34 is trained. weights: ImageNet's, a file or its folder; None: from scratch."""
 
     size: int = 256
     batch: int = 8
@@ -114,7 +120,7 @@ def resnet(settings: ClassifierSettings, classes: int, seed: int) -> nn.Module:
 
     Raises:
         DependencyError: torchvision is not installed.
-        ArtifactError: the weights are not those of a ResNet-34.
+        ArtifactError: the weights are not there, or not those of a ResNet-34.
     """
     try:
         from torchvision.models import resnet34
@@ -127,7 +133,7 @@ def resnet(settings: ClassifierSettings, classes: int, seed: int) -> nn.Module:
         network: nn.Module = resnet34(weights=None, num_classes=classes)
     if settings.weights is None:
         return network
-    state = read_weights(Path(settings.weights))
+    state = read_weights(find_weights(RESNET34, Path(settings.weights)))
     try:
         body = {name: value for name, value in state.items() if not name.startswith("fc.")}
         missing = network.load_state_dict(body, strict=False)

@@ -66,21 +66,15 @@ def product_table(
     runs: Mapping[str, Mapping[str, Runs]], imported: Mapping[str, Mapping[str, Row]]
 ) -> list[Table]:
     """Return a table for each product, and the means over all of them beside the paper's."""
-    tables = []
-    rows: dict[str, list[Row]] = {}
+    tables, groups = [], []
     for product, methods in runs.items():
         drawn = Redrawn(methods)
         own = [_row(method, found, drawn) for method, found in methods.items()]
         mine = [*own, *imported.get(product, {}).values()]
         printed = _printed([product])
         tables.append(_table(product, [*mine, *printed], "method"))
-        for row in mine:
-            rows.setdefault(row.name, []).append(row)
-    if len(runs) > 1:
-        means = [_mean(name, found) for name, found in rows.items()]
-        whole = [*means, *_printed(list(runs))]
-        tables.insert(0, Table("All products", COLUMNS, whole, "Mean over the products.", "method"))
-    return tables
+        groups.append(mine)
+    return [*_averages(groups, "method", _printed(list(runs))), *tables]
 
 
 def ablation_table(product: str, title: str, runs: Mapping[str, Runs]) -> Table:
@@ -88,6 +82,24 @@ def ablation_table(product: str, title: str, runs: Mapping[str, Runs]) -> Table:
     drawn = Redrawn(runs)
     rows = [_row(variant, found, drawn) for variant, found in runs.items()]
     return _table(f"{product}: {title}", rows, "variant")
+
+
+def averaged(tables: Sequence[Table]) -> list[Table]:
+    """Return the means of an ablation over its products, a table for each; nothing of a single one."""
+    return _averages([table.rows for table in tables], "variant")
+
+
+def _averages(
+    groups: Sequence[Sequence[Row]], subject: str, printed: Sequence[Row] = ()
+) -> list[Table]:
+    """Return a table of means over groups of rows, by their names; nothing of a single group."""
+    if len(groups) == 1:
+        return []
+    rows: dict[str, list[Row]] = {}
+    for row in (row for group in groups for row in group):
+        rows.setdefault(row.name, []).append(row)
+    means = [_mean(name, found) for name, found in rows.items() if len(found) == len(groups)]
+    return [Table("All products", COLUMNS, [*means, *printed], "Mean over the products.", subject)]
 
 
 def _table(title: str, rows: Sequence[Row], subject: str) -> Table:

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.config import Turn
-from blemish.experiments.classification import ClassifierSettings, train_classifier
+from blemish.experiments.classification import RESNET34, ClassifierSettings, train_classifier
 from blemish.experiments.galleries import GALLERY, write_gallery
 from blemish.experiments.grid import content_digest
 from blemish.experiments.localisation import LocaliserSettings, Maps, train_localiser
 from blemish.experiments.protocol import divided
 from blemish.metrics import ImageCounts
+from blemish.networks.published import find_weights
 from blemish.records import Record
 from blemish.runtime import atomic_write, file_sha256
 
@@ -94,11 +95,11 @@ class ClassificationCell(_Cell):
 
     def identity(self) -> Mapping[str, Any]:
         """Return all that decides the result."""
-        weights = self.settings.weights
-        settings = asdict(self.settings)
+        given = self.settings.weights
+        weights = given and file_sha256(find_weights(RESNET34, Path(given)))
         return {
             "task": "classification",
-            "settings": settings | {"weights": weights and file_sha256(Path(weights))},
+            "settings": asdict(self.settings) | {"weights": weights},
             "seed": self.seed,
             "turns": list(self.turns),
             "data": self._digests,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from blemish.data import Dataset
@@ -12,6 +12,7 @@ from blemish.experiments.ablation_report import curves, normal_looks, printed_ta
 from blemish.experiments.detection import DetectorCell
 from blemish.experiments.detection_tables import (
     ablation_table,
+    averaged,
     imported_rows,
     product_table,
 )
@@ -39,7 +40,7 @@ METHOD = "DiffusionAD"
 
 
 def reproduce(experiment: str, request: Request) -> Experiment:
-    """Return an experiment's report, written to its folder as well.
+    """Return an experiment's report, written to its folder as well, as far as it is after each product.
 
     experiment: `anomalydiffusion`, `diffusionad`, `loop` or `ablation`.
 
@@ -54,14 +55,14 @@ def reproduce(experiment: str, request: Request) -> Experiment:
         raise ConfigError(
             f"a seed is given twice: {', '.join(map(str, request.seeds))}", hint="give each once"
         )
-    found = EXPERIMENTS[experiment](request)
-    write_experiment(request.out, found)
+    for found in EXPERIMENTS[experiment](request):
+        write_experiment(request.out, found)
     logger.info("open %s", (request.out / "report.html").resolve())
     return found
 
 
-def anomalydiffusion(request: Request) -> Experiment:
-    """Return the tables of AnomalyDiffusion: localisation, detection and classification."""
+def anomalydiffusion(request: Request) -> Iterator[Experiment]:
+    """Yield the tables of AnomalyDiffusion: localisation, detection and classification."""
     others = (name for given in request.generated for name in (given, f"{given}+{few_shot.REAL}"))
     methods = tuple(dict.fromkeys((*(request.methods or few_shot.METHODS), *others)))
     tables: list[Table] = []
@@ -121,22 +122,24 @@ def anomalydiffusion(request: Request) -> Experiment:
             tables.append(
                 few_shot_tables.classification_table(name, named, request.scale.classifier.weights)
             )
-    if len(whole) > 1 or few_shot_tables.printed_rows(whole):
-        tables.insert(0, few_shot_tables.average_table(whole, "All products"))
-    return Experiment(
-        title="What are generated defects worth to a localiser?",
-        lead="The first third of the defects of each type is learned from: by a generator, by pasting, "
-        "or directly. A network trained on the result is judged on the other two thirds.",
-        tables=tables,
-        galleries=galleries,
-        notes=[*_few_seeds(request.seeds), *other_versions(made, request.out)],
-        facts=request.facts(),
-        command=request.command,
-    )
+        means = few_shot_tables.average_table(whole, "All products")
+        told = len(whole) > 1 or few_shot_tables.printed_rows(whole)
+        yield Experiment(
+            title="What are generated defects worth to a localiser?",
+            lead="The first third of the defects of each type is learned from: by a generator, by "
+            "pasting, or directly. A network trained on the result is judged on the other two thirds.",
+            tables=[*([means] if told else []), *tables],
+            galleries=galleries,
+            notes=_notes(request, made, len(whole), len(products)),
+            facts=request.facts(),
+            command=request.command,
+        )
 
 
-def diffusionad(request: Request) -> Experiment:
-    """Return the tables of DiffusionAD: a detector for each product, from good photos alone.
+def diffusionad(request: Request) -> Iterator[Experiment]:
+    """Yield the tables of DiffusionAD: a detector for each product, from good photos alone.
+
+    All products share one grid, so that many devices have work: there is one report, at the end.
 
     Raises:
         ConfigError: other people's maps have the name of our own row.
@@ -167,7 +170,7 @@ def diffusionad(request: Request) -> Experiment:
     }
     results = run_grid(cells, request.out, request.devices)
     runs = grouped(cells, results, request.out)
-    return Experiment(
+    yield Experiment(
         title="How good is a detector that has seen good photos only?",
         lead="One detector for each product, trained on its good photos and on drawn defects.",
         tables=product_table(runs, imported),
@@ -177,14 +180,14 @@ def diffusionad(request: Request) -> Experiment:
             for place in [next(iter(methods.values())).folders[0] / GALLERY]
             if place.is_file()  # results of earlier versions have no pictures
         ],
-        notes=[*_few_seeds(request.seeds), *other_versions(cells, request.out)],
+        notes=_notes(request, cells, len(products), len(products)),
         facts=request.facts(),
         command=request.command,
     )
 
 
-def loop(request: Request) -> Experiment:
-    """Return what generated defects buy a detector."""
+def loop(request: Request) -> Iterator[Experiment]:
+    """Yield what generated defects buy a detector."""
     tables, plots, lead = [], [], []
     made: list[Cell] = []
     products = request.products()
@@ -214,19 +217,19 @@ def loop(request: Request) -> Experiment:
         tables.append(few_shot_tables.type_table(name, {p.words(most): runs[p.name] for p in points}))
         plots += loop_plots(name, points, runs, drawn)
         lead.append(f"{name}: {' '.join(recommendation(points, runs, drawn))}")
-    return Experiment(
-        title="What do generated defects buy a detector?",
-        lead=" ".join(lead),
-        tables=tables,
-        plots=plots,
-        notes=[*_few_seeds(request.seeds), *other_versions(made, request.out)],
-        facts=request.facts(),
-        command=request.command,
-    )
+        yield Experiment(
+            title="What do generated defects buy a detector?",
+            lead=" ".join(lead),
+            tables=tables,
+            plots=plots,
+            notes=_notes(request, made, len(lead), len(products)),
+            facts=request.facts(),
+            command=request.command,
+        )
 
 
-def ablation(request: Request) -> Experiment:
-    """Return what each part of a method adds: `parts` and `tokens` of the generator, or the detector's.
+def ablation(request: Request) -> Iterator[Experiment]:
+    """Yield what each part of a method adds: `parts` and `tokens` of the generator, or the detector's.
 
     Raises:
         ConfigError: there is no such ablation.
@@ -259,17 +262,17 @@ def ablation(request: Request) -> Experiment:
         if detects:
             plots += curves(name, request.variant, runs)
             galleries += normal_looks(name, request.variant, runs)
-    return Experiment(
-        title=f"Ablation: {request.variant}",
-        lead="One thing changes from row to row: does each part help here as in the paper?"
-        + ("" if detects else " All seeds of a row share one generator and one set of pairs."),
-        tables=[*tables, *printed_tables(request.variant)],
-        plots=plots,
-        galleries=galleries,
-        notes=[*_few_seeds(request.seeds), *other_versions(made, request.out)],
-        facts=request.facts(),
-        command=request.command,
-    )
+        yield Experiment(
+            title=f"Ablation: {request.variant}",
+            lead="One thing changes from row to row: does each part help here as in the paper?"
+            + ("" if detects else " All seeds of a row share one generator and one set of pairs."),
+            tables=[*averaged(tables), *tables, *printed_tables(request.variant)],
+            plots=plots,
+            galleries=galleries,
+            notes=_notes(request, made, len(tables), len(products)),
+            facts=request.facts(),
+            command=request.command,
+        )
 
 
 def _detection_variants(request: Request, name: str, dataset: Dataset) -> list[DetectorCell]:
@@ -318,9 +321,15 @@ def _generation_variants(request: Request, name: str, dataset: Dataset) -> list[
     return cells
 
 
-def _few_seeds(seeds: Iterable[int]) -> list[str]:
-    count = len(list(seeds))
-    return [] if count > 1 else ["One seed: another may move a figure by more than its interval says."]
+def _notes(request: Request, cells: Sequence[Cell], done: int, asked: int) -> list[str]:
+    """Return what must be known before the figures are believed. done, asked: numbers of products."""
+    left = f"Not finished: {done} of {asked} products so far. The same command goes on."
+    single = "One seed: another may move a figure by more than its interval says."
+    return [
+        *([left] if done < asked else []),
+        *([single] if len(request.seeds) == 1 else []),
+        *other_versions(cells, request.out),
+    ]
 
 
 EXPERIMENTS = {

@@ -107,18 +107,19 @@ def network(split: FewShot, seed: int = 0, **changes: object) -> nn.Module:
 def imagenet(tmp_path_factory) -> Path:
     """Random weights of a ResNet-34 of ten classes, as torchvision would save them."""
     torch.manual_seed(7)
-    path = tmp_path_factory.mktemp("weights") / "resnet34.pth"
+    path = tmp_path_factory.mktemp("weights") / "resnet34-b627a593.pth"
     torch.save(resnet34(weights=None, num_classes=10).state_dict(), path)
     return path
 
 
 def test_given_weights_fill_everything_but_the_last_layer(split, imagenet):
     given = torch.load(imagenet, weights_only=True)
-    found = network(split, weights=str(imagenet)).state_dict()
-    assert found.keys() == given.keys()
-    for name, value in found.items():
-        assert name.startswith("fc.") or torch.equal(value, given[name])
-    assert found["fc.weight"].shape == (2, 512)
+    for place in (imagenet, imagenet.parent):
+        found = network(split, weights=str(place)).state_dict()
+        assert found.keys() == given.keys()
+        for name, value in found.items():
+            assert name.startswith("fc.") or torch.equal(value, given[name])
+        assert found["fc.weight"].shape == (2, 512)
 
 
 def test_the_loss_is_the_cross_entropy_of_a_resnet_34(split):
@@ -149,7 +150,7 @@ def junk(path: Path) -> None:
 
 WRONG = {
     "missing": lambda _: None,
-    "folder": Path.mkdir,
+    "empty folder": Path.mkdir,
     "empty": Path.touch,
     "junk": junk,
     "a list": lambda path: torch.save([torch.zeros(2)], path),

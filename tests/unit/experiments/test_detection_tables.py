@@ -7,7 +7,12 @@ import pytest
 
 from blemish.data import Dataset, read_dataset, read_image, write_sample
 from blemish.errors import ArtifactError, BlemishError
-from blemish.experiments.detection_tables import ablation_table, imported_rows, product_table
+from blemish.experiments.detection_tables import (
+    ablation_table,
+    averaged,
+    imported_rows,
+    product_table,
+)
 from blemish.experiments.few_shot_tables import LOCALISATION
 from blemish.experiments.reported import reported
 from blemish.experiments.runs import Redrawn
@@ -97,6 +102,19 @@ def test_several_products_are_averaged_and_each_method_only_over_all_of_its_own(
     assert (ours.origin, theirs.origin) == ("measured", "imported")
     for table in tables[1:]:
         assert [row.name for row in table.rows] == ["DiffusionAD", "PatchCore"]
+
+
+def test_an_ablation_of_several_products_has_the_means_of_its_common_rows_first(made_runs):
+    bolt = ablation_table("bolt", "speed", made_runs({"fast": [0.05], "slow": [0.5]}))
+    nut = ablation_table("nut", "speed", made_runs({"slow": [0.05]}))
+    (means,) = averaged([bolt, nut])
+    assert (means.title, means.subject) == ("All products", "variant")
+    (slow,) = means.rows
+    assert slow.name == "slow"
+    for key in KEYS:
+        both = [bolt.rows[1].figure(key).value, nut.rows[0].figure(key).value]
+        assert slow.figure(key).value == pytest.approx(fmean(both))
+    assert averaged([bolt]) == []
 
 
 @pytest.mark.parametrize(
