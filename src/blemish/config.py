@@ -14,13 +14,7 @@ from blemish.presets import PRESETS
 from blemish.runtime import atomic_write
 
 Turn = Literal[
-    "mirror",
-    "flip",
-    "half_turn",
-    "quarter_turn",
-    "three_quarter_turn",
-    "transpose",
-    "anti_transpose",
+    "mirror", "flip", "half_turn", "quarter_turn", "three_quarter_turn", "transpose", "anti_transpose"
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -49,7 +43,7 @@ class DataConfig(Section):
 
     size: Annotated[int, Field(ge=32, multiple_of=32)] = 256
     framing: Literal["auto", "letterbox", "strips", "tiles"] = "letterbox"
-    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    overlap: Annotated[float, Field(ge=0, le=0.98)] = 0.25
     turns: Literal["auto"] | tuple[Turn, ...] = ()
     light: Annotated[float, Field(ge=0, le=1)] = 0.0
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -76,6 +70,12 @@ class SynthesisConfig(Section):
     missing_share: Share = 0.0
     examples_share: Share = 0.75
     opacity: tuple[Share, Share] = (0.2, 0.8)
+
+    @model_validator(mode="after")
+    def _opacity_ascends(self) -> SynthesisConfig:
+        if self.opacity[0] > self.opacity[1]:
+            raise ValueError(f"expected opacity as low, high, got {self.opacity}")
+        return self
 
 
 class DiffusionConfig(Section):
@@ -175,7 +175,7 @@ class TrainingConfig(Section):
     networks first; for long runs. workers: processes that draw the samples. validations: into how many
     parts they cut a run, fewer where they would take more than a quarter of a `--budget`; before the
     rate falls, every third is made. patience: validations without progress before the run stops; 0 =
-    never. accumulation: micro-batches that a global batch is cut into, to save memory.
+    never. accumulation: micro-batches that a global batch is cut into evenly, to save memory.
     checkpoint_seconds: the least time between two checkpoints: what a killed run can lose.
     """
 
@@ -198,6 +198,12 @@ class TrainingConfig(Section):
     patience: Annotated[int, Field(ge=0)] = 0
     accumulation: Count = 1
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
+
+    @model_validator(mode="after")
+    def _micro_batches_are_alike(self) -> TrainingConfig:
+        if self.normals % self.accumulation or self.defects % self.accumulation:
+            raise ValueError("normals and defects must be multiples of accumulation")
+        return self
 
 
 class CalibrationConfig(Section):
@@ -233,8 +239,7 @@ class InspectorConfig(Section):
         if self.segmenter.kind == "features" and patch & (patch - 1):
             raise ValueError(
                 "denoiser.patch must be a power of two with segmenter.kind features, whose grids "
-                "halve, "
-                f"got {patch}"
+                f"halve, got {patch}"
             )
         return self
 

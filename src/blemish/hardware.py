@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import platform
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -35,6 +37,18 @@ def device(name: str = "auto") -> torch.device:
     else:
         found = torch.device("cpu")
     return _own_card(found) if found.type == "cuda" else found
+
+
+def model(where: torch.device) -> str:
+    """Return what a device calls itself, such as the name of a processor or of a graphics card."""
+    if where.type == "cuda":
+        return torch.cuda.get_device_name(where)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _own_card(found: torch.device) -> torch.device:

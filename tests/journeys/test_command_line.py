@@ -111,7 +111,7 @@ def test_the_threshold_is_set_anew_on_good_photos(blemish, run_folder, product, 
     words = ["calibrate", run_folder / "detector", good, "--out", out, "--device", "cpu"]
     found = blemish(*words, "--false-alarm-rate", 0.25)
     (line,) = found.lines
-    assert (found.code, line["photos"], line["left_out"]) == (0, 3, 0)
+    assert (found.code, line["photos"], line["parts"], line["left_out"]) == (0, 3, 3, 0)
     assert line["false_alarm_rate"] == line["promised"] == 0.25
     later = blemish("inspect", out, good, "--device", "cpu")
     assert {verdict["threshold"] for verdict in later.lines} == {line["threshold"]}

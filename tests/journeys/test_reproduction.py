@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,10 @@ from blemish.synthesis import draw_defect, draw_good
 
 pytestmark = pytest.mark.usefixtures("restored_logger")
 
-SIDE, TYPES = 80, ("rust", "scratch")
+SIDE = 80
+TYPES = {"color": "rust", "scratch": "scratch"}
+"""Types of defects that MVTec's metal nuts have, and what is drawn of each."""
+
 REPORT = ("report.html", "report.md", "results.json")
 CPU = ["--device", "cpu"]
 SMALL = "--device cpu --set data.size=64 --set data.turns=[] --set training.validations=1"
@@ -42,10 +46,10 @@ def mvtec(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index in range(count):
             photo = draw_good("nut", SIDE, numpy_generator(3, split, index))
             write_sample(root / "metal_nut", "good", f"{index:03d}", photo, split=split)
-    for label in TYPES:
+    for label, drawn in TYPES.items():
         for index in range(6):
-            rng = numpy_generator(3, label, index)
-            pair = draw_defect("nut", label, SIDE, rng)
+            rng = numpy_generator(3, drawn, index)
+            pair = draw_defect("nut", drawn, SIDE, rng)
             write_sample(root / "metal_nut", label, f"{index:03d}", *pair)
     return root
 
@@ -118,16 +122,15 @@ def test_anomalydiffusion(blemish, mvtec, tmp_path, finished):
     found = tables(tmp_path)
     assert [line["table"] for line in said.lines[:-1]] == list(found)
     printed = ["Crop&Paste", "DRAEM", "PRN", "DFMGAN", "AnomalyDiffusion"]
-    assert rows(found, "All products") == [*methods, *printed]
-    for title in ("localisation and detection", "the papers' protocol", "pixel AP by type"):
-        assert rows(found, f"metal_nut: {title}") == methods
-    assert rows(found, "metal_nut: classification") == [
-        method for method in methods if method != "draem"
-    ]
+    for title in ("localisation and detection", "the papers' protocol"):
+        assert rows(found, f"metal_nut: {title}") == [*methods, *printed]
+    assert rows(found, "metal_nut: pixel AP by type") == methods
+    classified = rows(found, "metal_nut: classification")
+    assert classified[:4] == [method for method in methods if method != "draem"]
+    assert "AnomalyDiffusion" in classified[4:]
     assert set(found["metal_nut: pixel AP by type"]["real"]) == set(TYPES)
     for method in methods:
         own = found["metal_nut: localisation and detection"][method]
-        assert own == found["All products"][method]
         results = [
             json.loads(path.read_text(encoding="utf-8"))["result"]["figures"]
             for path in tmp_path.glob(f"metal_nut/localisation/{method}/seed*/result.json")
@@ -172,8 +175,8 @@ def test_loop(blemish, mvtec, tmp_path, finished):
     said = blemish(*words, "--scale", "fast")
     assert said.code == 0
     found = tables(tmp_path)
-    expected = ["good photos alone", "all few", "2 generated of all few", "all few + 2 generated"]
-    expected += ["1 real", "1 real + 2 generated"]
+    expected = ["good photos alone", "all few", "up to 2 generated of all few"]
+    expected += ["all few + up to 2 generated", "1 real", "1 real + up to 2 generated"]
     named = [row.rpartition(" (") for row in rows(found, "metal_nut: the loop")]
     assert [name for name, _, _ in named] == expected
     assert named[0][2] == "0 examples)"
@@ -252,6 +255,34 @@ def test_what_the_first_products_gave_is_told_where_a_later_one_fails(
     assert left not in json.loads(place.read_text(encoding="utf-8"))["notes"]
 
 
+def test_a_variant_that_paints_nothing_usable_costs_its_own_row_alone(
+    blemish, mvtec, tmp_path, monkeypatch
+):
+    def paint(_: Any, split: Any, __: Any, ___: int, folder: Path, **____: Any) -> Any:
+        if folder.parent.name in failing:
+            raise few_shot.NoPairsError("none of the pairs has passed the gate", hint="look")
+        product = SimpleNamespace(kind="object", turns=())
+        return SimpleNamespace(config=SimpleNamespace(product=product)), split.few
+
+    monkeypatch.setattr(few_shot, "painted", paint)
+    words = ["reproduce", "ablation", "--data", mvtec, "--out", tmp_path, *CPU]
+    words += ["--variant", "editing", "--generator-iterations", 5, "--pairs", 3]
+    failing = [*variants.EDITING]
+    said = blemish(*words)
+    assert said.code == 2
+    assert "no variant of the generator has made pairs" in said.talk
+    failing = ["full"]
+    assert blemish(*words).code == 0
+    (kept,) = (name for name in variants.EDITING if name != "full")
+    found = tables(tmp_path)
+    assert rows(found, "metal_nut: editing") == [kept]
+    assert found["metal_nut: pairs to learn from"] == {
+        kept: {**dict.fromkeys(TYPES, 2.0), "all pairs": 4.0}
+    }
+    notes = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["notes"]
+    assert "metal_nut: no row of full: none of the pairs has passed the gate." in notes
+
+
 @pytest.mark.parametrize(
     ("products", "given", "taken"),
     [
@@ -292,7 +323,7 @@ WRONG = {
     "anomalydiffusion --resnet nowhere.pth": "the weights of ResNet-34 are not here",
     "diffusionad --paper-protocol": "does not read --paper-protocol",
     "diffusionad --set training.sead=1": "training.sead: there is no such setting",
-    "diffusionad --maps PatchCore=nowhere": "nowhere/metal_nut/maps/good/000.npy cannot be read",
+    "diffusionad --maps PatchCore=nowhere": "nowhere/metal_nut/maps/color/000.npy cannot be read",
     "loop --generator-set painting.step=1": "painting.step: there is no such setting",
     "loop --device toaster": "there is no device 'toaster'",
 }

@@ -16,6 +16,8 @@ from blemish.config import (
 from blemish.errors import ConfigError
 from blemish.presets import PRESETS
 
+SMALL = {"denoiser": {"multipliers": [1, 1]}}
+
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_survives_the_way_through_yaml(name, tmp_path):
@@ -56,7 +58,7 @@ def test_an_unknown_setting_is_named_by_its_dotted_path(values, name):
     [
         ({"data": {"size": 100}}, "data.size"),
         ({"data": {"framing": "stretch"}}, "data.framing"),
-        ({"data": {"overlap": 1.0}}, "data.overlap"),
+        ({"data": {"overlap": 0.999}}, "data.overlap"),
         ({"training": {"ema": 1.0}}, "training.ema"),
         ({"training": {"normals": 0}}, "training.normals"),
         ({"training": 3}, "training"),
@@ -90,6 +92,27 @@ def test_a_schedule_too_short_for_its_noise_is_refused():
     steps = {"steps": 10, "fine_step": 1, "split": 2, "anchor_step": 5}
     with pytest.raises(ConfigError, match="beta_end"):
         parse({"diffusion": steps})
+
+
+@pytest.mark.parametrize("size", [32, 64, 256])
+def test_neighbouring_tiles_of_the_largest_overlap_are_still_apart(size):
+    data = parse({"data": {"size": size, "overlap": 0.98, "framing": "tiles"}, **SMALL}).data
+    assert round(data.overlap * size) < size
+
+
+@pytest.mark.parametrize("opacity", [(0.8, 0.2), (1, 0)])
+def test_an_opacity_range_that_descends_is_refused(opacity):
+    with pytest.raises(ConfigError, match=r"^synthesis: .*expected opacity as low, high"):
+        parse({"synthesis": {"opacity": opacity}})
+    assert parse({"synthesis": {"opacity": (0.5, 0.5)}}).synthesis.opacity == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("uneven", ["normals", "defects"])
+def test_a_batch_that_micro_batches_cannot_share_is_refused(uneven):
+    training = {"normals": 4, "defects": 4, "accumulation": 4}
+    assert parse({"training": training}).training.accumulation == 4
+    with pytest.raises(ConfigError, match=r"^training: .*must be multiples of accumulation"):
+        parse({"training": training | {uneven: 6}})
 
 
 def test_heads_must_divide_the_widths():

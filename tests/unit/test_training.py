@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from blemish.errors import ArtifactError, BlemishError, DependencyError
 from blemish.randomness import generator
-from blemish.training import CHECKPOINT, LOG, Interrupted, Outcome, Plan, Run
+from blemish.training import CHECKPOINT, LOG, Interrupted, Outcome, Plan, Run, trackers
 from blemish.training import plan as planning
 from blemish.training import run as loop
 
@@ -555,7 +555,7 @@ def test_an_unknown_tracker_is_refused_with_the_known_ones(tmp_path):
 
 
 def test_a_tracker_that_is_not_installed_is_said_with_the_way_to_install_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "find_spec", lambda _: None)
+    monkeypatch.setattr(trackers, "find_spec", lambda _: None)
     with pytest.raises(DependencyError, match=r"pip install 'blemish\[trackers\]'"):
         start(tmp_path, trackers=("tensorboard",))
 

@@ -15,11 +15,12 @@ from blemish.cli.output import emit
 from blemish.detection import Length
 from blemish.errors import ConfigError
 from blemish.experiments.grid import all_devices
-from blemish.experiments.protocol import SCALES, Scale
+from blemish.experiments.protocol import PAPER, SCALES, Scale
 from blemish.experiments.reproduction import reproduce as reproduce_experiment
 from blemish.experiments.request import Request
 from blemish.experiments.tables import as_json
 from blemish.experiments.variants import DETECTION, GENERATION
+from blemish.generation import small_plan
 from blemish.training import Plan
 
 
@@ -39,11 +40,7 @@ def reproduce(options: argparse.Namespace) -> int:
         paper_protocol=options.paper_protocol,
         inspector=config.dotted(options.sets),
         generator=config.dotted(options.generator_sets),
-        plan=(
-            None
-            if options.generator_iterations is None
-            else Plan(iterations=options.generator_iterations)
-        ),
+        plan=_plan(options),
         lpips=options.lpips,
         inception=options.inception,
         devices=all_devices() if options.device == ["auto"] else tuple(options.device),
@@ -106,6 +103,14 @@ def _scale(options: argparse.Namespace) -> Scale:
     if options.resnet is None:
         return scale
     return replace(scale, classifier=replace(scale.classifier, weights=str(options.resnet)))
+
+
+def _plan(options: argparse.Namespace) -> Plan | None:
+    """Return how the generator's network learns: the papers' way at their scale, else as in `learn`."""
+    if options.generator_iterations is None:
+        return None
+    plan = Plan if options.scale == PAPER.name else small_plan
+    return plan(iterations=options.generator_iterations)
 
 
 def _named(words: Sequence[str]) -> dict[str, Path]:

@@ -22,13 +22,19 @@ from blemish.data import (
     write_yolo,
 )
 from blemish.errors import DatasetError
-from blemish.generation import Generator, comparison, mask_files, read_manifest, write_masks
+from blemish.generation import (
+    Generator,
+    comparison,
+    mask_files,
+    read_manifest,
+    small_plan,
+    write_masks,
+)
 from blemish.generation import learn as learn_defects
 from blemish.generation.manifest import Entry
 from blemish.generation.saving import load_repertoire
 from blemish.generator_config import GeneratorConfig
 from blemish.runtime import file_sha256, logger
-from blemish.training import Plan
 
 __all__ = ["generate", "learn", "masks", "reproduce_sample", "review"]
 
@@ -44,14 +50,8 @@ def learn(options: argparse.Namespace) -> int:
     short = {"seed": options.seed, "precision": options.precision}
     given = {name: value for name, value in short.items() if value not in (None, "auto")}
     settings = config.validated(GeneratorConfig, config.merged(values, {"learning": given}))
-    plan = Plan(
-        iterations=options.iterations,
-        seconds=None if options.iterations else options.budget or DEFAULT_BUDGET,
-        validations=6,
-        warmup=20,
-        decay=0.3,
-        ema=0.99,
-    )
+    seconds = None if options.iterations else options.budget or DEFAULT_BUDGET
+    plan = small_plan(options.iterations, seconds)
     generator = learn_defects(
         read_dataset(options.data),
         settings,

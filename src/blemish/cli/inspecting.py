@@ -61,6 +61,7 @@ def calibrate(options: argparse.Namespace) -> int:
         {
             "detector": str(options.out),
             "photos": len(made.calibration.scores),
+            "parts": made.calibration.parts,
             "left_out": made.left_out,
             "false_alarm_rate": made.calibration.false_alarm_rate,
             "promised": made.calibration.guaranteed_rate,

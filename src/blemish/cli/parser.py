@@ -8,6 +8,11 @@ from pathlib import Path
 from blemish.cli.arguments import corners, duration, finite, port, positive, share, shots
 from blemish.version import __version__
 
+_BESIDE = (
+    "folder (default: beside the detector, evaluation/ where that is called detector, else "
+    "NAME-evaluation/)"
+)
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs."""
@@ -128,15 +133,21 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("detector", type=Path, metavar="DETECTOR")
     inspect.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="files or folders")
     inspect.add_argument("--overlays", type=Path, metavar="DIR", help="write photo and heat map here")
-    inspect.add_argument("--threshold", type=finite, help="another threshold on the raw score")
-    inspect.add_argument("--false-alarm-rate", type=share, help="another rate of false alarms")
+    limit = inspect.add_mutually_exclusive_group()
+    limit.add_argument("--threshold", type=finite, help="another threshold on the raw score")
+    limit.add_argument("--false-alarm-rate", type=share, help="another rate of false alarms")
     inspect.add_argument("--batch", type=positive, default=8)
     _machine(inspect)
 
     calibrate = verb("calibrate", "Set the threshold anew on good photos: another lamp, no training.")
     calibrate.add_argument("detector", type=Path, metavar="DETECTOR")
     calibrate.add_argument(
-        "photos", type=Path, nargs="+", metavar="PHOTO", help="files or folders: good parts alone"
+        "photos",
+        type=Path,
+        nargs="+",
+        metavar="PHOTO",
+        help="files or folders: good parts alone. Photos of one part count as one where PyTorch is "
+        "installed; where it is not, give one of each",
     )
     calibrate.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new detector")
     calibrate.add_argument("--false-alarm-rate", type=share, help="(default: what it promised before)")
@@ -147,7 +158,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("detector", type=Path, metavar="DETECTOR")
     evaluate.add_argument("data", type=Path, metavar="DATA")
     _masks(evaluate)
-    evaluate.add_argument("--out", type=Path, help="folder (default: beside the detector)")
+    evaluate.add_argument("--out", type=Path, help=_BESIDE)
     evaluate.add_argument("--batch", type=positive, default=8)
     _machine(evaluate)
 
@@ -255,7 +266,7 @@ def parser() -> argparse.ArgumentParser:
         help="auto (every graphics card), or one for each process, such as cpu cpu",
     )
 
-    verb("doctor", "Say what this machine offers, what is installed, and what fits.")
+    verb("doctor", "Say what this machine offers, what is installed, and whose weights fit.")
     return root
 
 

@@ -93,10 +93,16 @@ def _examples(folder: Path) -> tuple[Record, ...]:
 def evaluate(options: argparse.Namespace) -> int:
     """Write metrics.json and report.html, and print the figures."""
     detector = Detector.load(options.detector, device=options.device, precision=options.precision)
-    out = options.out or options.detector.parent / "evaluation"
+    out = options.out or _beside(options.detector)
     dataset = read_dataset(options.data, masks=options.masks)
     emit(_evaluate(detector, dataset, out, options.batch))
     return 0
+
+
+def _beside(detector: Path) -> Path:
+    """Return where a detector is judged: beside it, so that no two in one place share a report."""
+    name = detector.name or detector.resolve().name  # the folder in which one stands has no name
+    return detector.parent / ("evaluation" if name == "detector" else f"{name}-evaluation")
 
 
 def demo(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from blemish.data.images import deep_peak, read_image, read_mask
 from blemish.data.listing import Problem, Severity, natural_key
-from blemish.data.readers import AnyLayout, detect_layout, no_photos, scan
+from blemish.data.readers import AnyLayout, Layout, detect_layout, no_photos, scan
 from blemish.errors import BlemishError, DatasetError, ImageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from blemish.records import Record
 
 FEWEST_GOOD = 10
+ENOUGH_GOOD = 76
+"""A quarter of so many, as is held out, keeps the default rate of false alarms."""
 NARROWEST = 32
 LONGEST_ASPECT = 8
 
@@ -34,6 +36,7 @@ _NEAR_LEVELS = 1.0
 _NEAR_CONTRAST = 0.1
 _BLOCK = 1024
 _DARK, _DARK_SHARE = 1 / 8, 0.95
+_WIDE_MASK = 0.6
 _NAMED = 3
 
 
@@ -86,8 +89,9 @@ def check(path: Path, layout: AnyLayout = "auto", masks: Masks = "auto") -> Repo
 
     Errors: files that cannot be read, masks that are missing, without photo, empty or of another
     size, the same pixels in train and test, fewer than 10 good train photos. Warnings: near copies
-    across train and test, copies among the good train photos, undrawn masks, photos that are tiny,
-    very long or of one colour, deep grey ones that use little of their range, files that are left out.
+    across train and test, copies among the good train photos, too few of these for the usual promise,
+    undrawn masks, masks that cover most of their photo, photos that are tiny, very long or of one
+    colour, deep grey ones that use little of their range, files that are left out.
     """
     path = Path(path)
     try:
@@ -116,7 +120,7 @@ def check(path: Path, layout: AnyLayout = "auto", masks: Masks = "auto") -> Repo
     problems += _repeated(path, looks)
     problems += _too_few(path, [look.record for look in looks])
     if masks == "auto":
-        problems += _undrawn(path, found.records)
+        problems += _undrawn(path, known, found.records)
     return Report(
         path,
         known,
@@ -174,6 +178,13 @@ def _mask_problems(record: Record, shape: tuple[int, int]) -> Iterator[Problem]:
     if not mask.any():
         fix = f"draw the defect, or move {record.image.name} to good/ and delete the mask"
         yield Problem("error", record.mask, f"{record.mask} is empty: it marks no defect", fix)
+    elif mask.mean() > _WIDE_MASK:
+        share = "all" if mask.all() else f"{mask.mean():.0%}"
+        what = (
+            f"{record.mask} covers {share} of its photo: it may be inverted, or drawn in transparency"
+        )
+        fix = "save it without transparency, white where the defect is and black elsewhere"
+        yield Problem("warning", record.mask, what, fix)
 
 
 def _copies(looks: list[_Look]) -> Iterator[Problem]:
@@ -232,15 +243,26 @@ def _too_few(root: Path, records: list[Record]) -> Iterator[Problem]:
     if good < FEWEST_GOOD:
         what = f"{good} readable good photos to train on: expected at least {FEWEST_GOOD}"
         yield Problem("error", root, what, "take more photos of good pieces; 100 serve well")
+    elif good < ENOUGH_GOOD:
+        kept = good // 4
+        what = (
+            f"{good} good photos to train on: a quarter is held out, and {kept} cannot promise a "
+            f"false-alarm rate of 5%, only {1 / (kept + 1):.0%}"
+        )
+        fix = f"take {ENOUGH_GOOD} or more, each of another piece, or train for a higher rate"
+        yield Problem("warning", root, what, fix)
 
 
-def _undrawn(root: Path, records: tuple[Record, ...]) -> Iterator[Problem]:
+def _undrawn(root: Path, layout: Layout, records: tuple[Record, ...]) -> Iterator[Problem]:
     missing = Counter(r.label for r in records if not r.is_good and r.mask is None)
     drawn = {r.label for r in records if r.mask is not None}
-    # A type with some masks is an error of pairing, and already reported photo by photo.
-    for label in sorted(missing.keys() - drawn, key=natural_key):
+    listed = layout == "manifest"
+    # In folders a type with some masks is an error of pairing, and already reported photo by photo.
+    for label in sorted(missing.keys() if listed else missing.keys() - drawn, key=natural_key):
         what = f"{missing[label]} photos of {label} have no mask: only image scores can be measured"
         fix = f"draw masks in ground_truth/{label}/, called <photo>_mask.png"
+        if listed:
+            fix = "draw masks, and write their paths as mask into the lines of their photos"
         yield Problem("warning", root, what, fix)
 
 

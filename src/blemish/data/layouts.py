@@ -35,7 +35,7 @@ def scan_mvtec(root: Path, masks: Masks) -> Listing:
     <stem>.png, with any image extension. Folders of photos beside these are left out and reported.
     """
     shelves = [
-        Shelf(folder, label_of(folder), split)
+        Shelf(folder, label_of(folder.name), split)
         for split in SPLITS
         for folder in subfolders(root / split)
     ]
@@ -65,7 +65,7 @@ def _beside_splits(root: Path, learns: bool) -> Iterator[Problem]:
         if folder.name in SPLITS or not _holds_photos(folder):
             continue
         what = f"{folder} is left out: beside train/ or test/ no other folder of photos is read"
-        if label_of(folder) != GOOD:
+        if label_of(folder.name) != GOOD:
             places = f"test/{folder.name}/ to judge by, or train/{folder.name}/ to learn from"
             fix = f"move its photos, if they show defects, into {places}"
             yield Problem("warning", folder, what, fix)
@@ -85,7 +85,7 @@ def scan_folder(root: Path, masks: Masks) -> Listing:
     is all good and all train.
     """
     shelves = [
-        Shelf(folder, label_of(folder), "train" if label_of(folder) == GOOD else "test")
+        Shelf(folder, label_of(folder.name), "train" if label_of(folder.name) == GOOD else "test")
         for folder in subfolders(root)
         if _holds_photos(folder)
     ]
@@ -125,10 +125,10 @@ def _with_test_fifth(root: Path, records: tuple[Record, ...]) -> tuple[Record, .
 def scan_manifest(path: Path, masks: Masks) -> Listing:
     """Return what a manifest lists: JSON lines with image, mask, label, split, synthetic.
 
-    Paths are relative to the manifest. Only image must be given: label is good by default, split
-    is train for good photos and test for others. Left out are generated pairs that did not pass the
-    quality gate, and lines whose photo is gone, because deleting a bad sample by hand is how people
-    clean a generated set.
+    Paths are relative to the manifest. Only image must be given: label is good by default (`normal`
+    and `ok` mean the same), split is train for good photos and test for others. Left out are generated
+    pairs that did not pass the quality gate, and lines whose photo is gone, because deleting a bad
+    sample by hand is how people clean a generated set.
     """
     records: dict[Path, Record] = {}
     blocking: list[Problem] = []
@@ -182,10 +182,11 @@ def _parse_line(root: Path, line: str, masks: Masks) -> Record:
     if not isinstance(entry, dict):
         raise DatasetError("is not a JSON object", hint='write {"image": "...", "label": "..."}')
     label = entry.get("label", GOOD)
-    split = entry.get("split", "train" if label == GOOD else "test")
-    synthetic = entry.get("synthetic", False)
     if not isinstance(label, str) or not label:
         raise DatasetError(f"label is {label!r}", hint='write "good" or the name of the defect')
+    label = label_of(label)
+    split = entry.get("split", "train" if label == GOOD else "test")
+    synthetic = entry.get("synthetic", False)
     if split not in SPLITS:
         raise DatasetError(f"split is {split!r}", hint='write "train" or "test"')
     if not isinstance(synthetic, bool):

@@ -100,12 +100,15 @@ def files_below(folder: Path, without: Iterable[Path] = ()) -> list[Path]:
     return sorted(found, key=path_key)
 
 
-def path_inside(root: Path, name: object, what: str) -> Path:
-    """Return root / name, refusing anything that is not a file name below the root."""
+def path_inside(root: Path, name: object, what: str, *, links: bool = True) -> Path:
+    """Return root / name, refusing anything that is not a file name below the root.
+
+    links: refuse a link that leads out of the root, too; without, the name alone is looked at.
+    """
     if not isinstance(name, str) or not name or "\0" in name:
         raise DatasetError(f"{what} is {name!r}", hint="give a path relative to the dataset")
-    path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
+    path, place = root / name, os.path.realpath if links else os.path.abspath
+    if not Path(place(path)).is_relative_to(place(root)):
         raise DatasetError(
             f"{what} leaves the dataset: {name}",
             hint=f"keep all files below {root} and write their paths relative to it",

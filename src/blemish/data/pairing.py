@@ -22,7 +22,7 @@ from blemish.records import GOOD, Record
 
 Masks = Literal["auto", "none"]
 
-GOOD_FOLDERS = ("good", "normal", "ok")
+GOOD_NAMES = ("good", "normal", "ok")
 MASK_TREES = ("ground_truth", "masks", "mask")
 _MASK_MARKS = ("_mask", ".mask")
 
@@ -38,9 +38,9 @@ class Shelf:
     split: str
 
 
-def label_of(folder: Path) -> str:
-    """Return the label that a folder's name stands for."""
-    return GOOD if folder.name.lower() in GOOD_FOLDERS else folder.name
+def label_of(name: str) -> str:
+    """Return the label that a name stands for, of a folder or in a manifest."""
+    return GOOD if name.lower() in GOOD_NAMES else name
 
 
 def scan_shelves(root: Path, shelves: list[Shelf], masks: Masks) -> Listing:
@@ -158,7 +158,7 @@ def _masks_of_nobody(trees: list[Path], labels: set[str]) -> Iterator[Problem]:
             folder = mask.relative_to(tree).parts[0]
             if mask.parent == tree:
                 yield _orphan(mask, f"move it into {tree.name}/<type>/, the type of its photo")
-            elif folder not in labels and folder.lower() not in GOOD_FOLDERS:
+            elif folder not in labels and folder.lower() not in GOOD_NAMES:
                 yield _orphan(mask)
 
 

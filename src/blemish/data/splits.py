@@ -210,7 +210,7 @@ def _record(entry: dict[str, Any], root: Path) -> Record:
 
 
 def _verified(entry: dict[str, Any], what: str, root: Path) -> Path:
-    file = path_inside(root, entry[what], what)
+    file = path_inside(root, entry[what], what, links=False)  # the hash tells what lies behind one
     expected = entry[f"{what}_sha256"]
     if not file.is_file():
         raise DatasetError(f"{file} is missing", hint="restore it, or make the split anew")

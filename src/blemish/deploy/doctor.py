@@ -1,11 +1,10 @@
-"""What the machine offers, what is installed, where the weights are, and what fits in memory."""
+"""What the machine offers, what is installed, where the weights are, and whether they fit."""
 
 from __future__ import annotations
 
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +29,10 @@ _OPTIONAL = (
     "wandb",
 )
 _BYTES_PER_WEIGHT = 4 * 6  # the weight, its gradient, two Adam moments, two averages
+_NOTE = (
+    "weights_fit: the weights with all that trains them take less than 80 % of the memory; the "
+    "activations of a batch come on top, and may take far more"
+)
 
 
 def examine() -> dict[str, Any]:
@@ -40,7 +43,7 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
         "device": str(where),
-        "device_name": torch.cuda.get_device_name() if where.type == "cuda" else _processor(),
+        "device_name": hardware.model(where),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": _gib(_memory(where)),
@@ -49,6 +52,7 @@ def examine() -> dict[str, Any]:
         "optional_packages": {name: _version(name) for name in _OPTIONAL},
         "weights": {"efficientnet-lite0 (ImageNet)": _weights()},
         "presets": {name: _fit(name, _memory(where)) for name in PRESETS},
+        "note": _NOTE,
     }
 
 
@@ -61,7 +65,7 @@ def _fit(name: str, memory: int | None) -> dict[str, Any]:
     return {
         "million_weights": round(weights / 1e6, 2),
         "training_state_gib": _gib(needed),
-        "fits": None if memory is None else needed < 0.8 * memory,
+        "weights_fit": None if memory is None else needed < 0.8 * memory,
     }
 
 
@@ -72,15 +76,6 @@ def _memory(where: torch.device) -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

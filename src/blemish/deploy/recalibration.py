@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from blemish import artifacts
+from blemish.data import letterbox
 from blemish.deploy.inspection import inspect_files
-from blemish.errors import ArtifactError, DatasetError
+from blemish.errors import ArtifactError, DatasetError, DependencyError
 from blemish.runtime import file_sha256, logger
 from blemish.verdicts import Calibration, Detector
+
+_Square = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +42,9 @@ def recalibrate(
 
     Photos that the detector has learned from, or that its threshold was set on, look better to it than
     new ones will: they are left out, as are copies. The new one knows the photos too, so that it is not
-    judged by them. folder: of the detector; rate: of false alarms, the detector's own by default; out:
-    a new folder, which appears whole.
+    judged by them. Photos of one part count as one, where PyTorch and the encoder are installed, which
+    tell; elsewhere each counts as a part, and that is said. folder: of the detector; rate: of false
+    alarms, the detector's own by default; out: a new folder, which appears whole.
 
     Raises:
         ArtifactError: there is something at `out`, it lies in the detector's own folder, or that is no
@@ -50,20 +57,25 @@ def recalibrate(
     detector = Detector.load(folder, device=device, precision=precision)
     paths = list(photos)
     fresh = _unknown(paths, detector.known)
+    related = _comparer(len(fresh))
     scores: dict[str, float] = {}
+    squares: list[_Square] = []
     findings = inspect_files(detector, fresh.values(), batch_size=batch_size)
     for digest, found in zip(fresh, findings, strict=True):
-        if found.prediction is None:
+        if found.prediction is None or found.image is None:
             logger.warning("%s is left out: %s", found.path, found.error)
         else:
             scores[digest] = found.prediction.score
+            if related is not None:
+                squares.append(letterbox(found.image, detector.view.size)[0])
     if not scores:
         raise DatasetError(
             "no photo is left to set the threshold on",
             hint="give photos of good parts, taken after those that the detector was trained on",
         )
     rate = detector.calibration.false_alarm_rate if rate is None else rate
-    calibration = Calibration.of(list(scores.values()), rate)
+    families = None if related is None else related(squares)
+    calibration = Calibration.of(list(scores.values()), rate, families)
     card = artifacts.read_card(folder)
     card["calibration"] = calibration.summary() | {"precision": detector.precision}
     card["known"] = sorted(detector.known | set(scores))
@@ -74,6 +86,27 @@ def recalibrate(
 
     artifacts.create_folder(out, fill)
     return Recalibrated(calibration, len(paths) - len(scores))
+
+
+def _comparer(count: int) -> Callable[[Sequence[_Square]], list[int]] | None:
+    """Return what tells which of so many photos show one part; None, and say so, where nothing can."""
+    try:
+        # Needs PyTorch and the encoder's weights, which an edge machine does not have.
+        from blemish.networks.encoder import weights_path
+        from blemish.networks.kinship import MOST, related
+
+        weights_path()
+        if count <= MOST:
+            return related
+        why = f"more than {MOST} photos are not compared"
+    except (ImportError, DependencyError):
+        why = "PyTorch and the encoder, which tell the parts apart, are not installed here"
+    logger.warning(
+        "each photo counts as another part: %s; where several show one part, give one of them, "
+        "or the threshold promises too much",
+        why,
+    )
+    return None
 
 
 def _unknown(paths: Sequence[Path], known: frozenset[str]) -> dict[str, Path]:

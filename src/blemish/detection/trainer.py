@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import platform
 import time
@@ -26,8 +27,8 @@ from blemish.detection.inspector import USUAL, Inspector, as_float
 from blemish.detection.joint import Objective
 from blemish.detection.noise import NoiseField
 from blemish.detection.photos import Photos, View, framed, settled, some_photos, some_squares
-from blemish.detection.run_folder import prepare_folder
-from blemish.detection.samples import Batch, Samples, drawn
+from blemish.detection.run_folder import DETECTOR, prepare_folder, refuse_start
+from blemish.detection.samples import Batch, Samples, drawn, texture_source
 from blemish.detection.trained import TrainedDetector
 from blemish.metrics import PixelScores, auroc
 from blemish.networks import LiteEncoder
@@ -35,11 +36,10 @@ from blemish.networks.kinship import families
 from blemish.networks.symmetry import symmetries
 from blemish.randomness import numpy_generator
 from blemish.records import Record
-from blemish.training import Outcome, Plan, Run
+from blemish.training import Outcome, Plan, Run, refuse_missing
 from blemish.verdicts import Calibration, image_score
 from blemish.version import __version__
 
-DETECTOR = "detector"
 _SHEET_ROWS = 6
 _VALIDATION_SQUARES = 48
 _BATCH = 8
@@ -222,25 +222,29 @@ def train(
         ArtifactError: the folder holds another run, or one that was planned for another time.
     """
     begun = time.monotonic()
+    refuse_start(dataset, folder, resume=resume)
+    refuse_missing(plan.trackers)
+    texture_source(config)  # a folder without pictures is refused before photos are read
     processes = hardware.processes(cpu=hardware.device(device).type == "cpu")
-    with processes.main_process_first():  # the others find the split that the first has written
-        mine = processes.is_main_process
-        kin = dict(zip(dataset.train, families(dataset.train, config.data.size), strict=True))
-        shown = gathered(dataset, config, examples)
-        split = prepare_folder(dataset, config, folder, kin, shown, resume=resume or not mine)
-    looks = some_photos(split.train)
-    decided = {"data": framed(config.data, looks), "synthesis": settled(config.synthesis, looks)}
-    config = config.model_copy(update=decided)
-    photos = Photos(split.train, config, [kin[record] for record in split.train])
-    photos.warm()
-    config = _with_turns(config, photos)
-    held_out = Photos(split.validation, config, [kin[record] for record in split.validation])
-    learnt, kept = (
-        Examples(part, config) if part else None
-        for part in divided(shown, split, kin, config.training.seed)
-    )
-    task = InspectorTask(config, photos, held_out, device, learnt, kept)
-    run = Run(task, plan.left(begun), folder, cpu=task.device.type == "cpu")
+    mine = processes.is_main_process
+    with runtime.alone(folder) if mine else contextlib.nullcontext():
+        with processes.main_process_first():  # the others find the split that the first has written
+            kin = dict(zip(dataset.train, families(dataset.train, config.data.size), strict=True))
+            shown = gathered(dataset, config, examples)
+            split = prepare_folder(dataset, config, folder, kin, shown, resume=resume, joins=not mine)
+        looks = some_photos(split.train)
+        decided = {"data": framed(config.data, looks), "synthesis": settled(config.synthesis, looks)}
+        config = config.model_copy(update=decided)
+        photos = Photos(split.train, config, [kin[record] for record in split.train])
+        photos.warm()
+        config = _with_turns(config, photos)
+        held_out = Photos(split.validation, config, [kin[record] for record in split.validation])
+        learnt, kept = (
+            Examples(part, config) if part else None
+            for part in divided(shown, split, kin, config.training.seed)
+        )
+        task = InspectorTask(config, photos, held_out, device, learnt, kept)
+        run = Run(task, plan.left(begun), folder, cpu=task.device.type == "cpu")
     outcome = run.fit(resume=resume)
     weights = task.settle({n.removeprefix("inspector."): v for n, v in outcome.weights.items()})
     facts = _facts(config, split, outcome, plan)
@@ -250,9 +254,6 @@ def train(
     detector.known = _known(split, shown)
     if run.accelerator.is_main_process:
         detector.save(folder / DETECTOR)
-        warning = detector.calibration.warning()
-        if warning:
-            runtime.logger.warning("%s", warning)
     return detector
 
 

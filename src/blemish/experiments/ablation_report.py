@@ -8,18 +8,21 @@ from blemish.experiments.detection_tables import COLUMNS
 from blemish.experiments.galleries import GALLERY, read_gallery
 from blemish.experiments.reported import reported
 from blemish.experiments.runs import Redrawn, Runs
-from blemish.experiments.tables import Figure, Gallery, Plot, Row, Series, Table
+from blemish.experiments.tables import Column, Figure, Gallery, Plot, Row, Series, Table
 from blemish.experiments.variants import CURVES, PRINTED, SHOWN
+
+_SPEED = Column("frames_per_second", "frames/s", digits=2)
 
 
 def printed_tables(variant: str) -> list[Table]:
-    """Return what the paper prints of an ablation, as far as it has figures that are measured here."""
+    """Return what the paper prints of an ablation; shares in [0, 1], as those that are measured."""
     if variant not in PRINTED:
         return []
     table = reported(PRINTED[variant])
-    columns = [column for column in COLUMNS if column.key in table.units]
+    columns = [column for column in (*COLUMNS, _SPEED) if column.key in table.units]
+    whole = {key: 100 if unit == "%" else 1 for key, unit in table.units.items()}
     rows = [
-        Row(name, {c.key: Figure(values[c.key] / 100) for c in columns}, "printed")
+        Row(name, {key: Figure(value / whole[key]) for key, value in values.items()}, "printed")
         for name, values in table.rows.items()
     ]
     caption = f"Printed in {table.source}: means over the products of {table.benchmark}. "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from PIL import Image
 
 from blemish.config import InspectorConfig
 from blemish.data import Dataset, Frame, letterbox, read_sample
-from blemish.detection import Length, train
+from blemish.detection import Length, TrainedDetector, train
 from blemish.experiments.downstream import SCORES, write_scores
 from blemish.experiments.evaluation import predictions
 from blemish.experiments.galleries import GALLERY, some_of_each, write_gallery
@@ -22,6 +24,7 @@ from blemish.experiments.localisation import Maps
 from blemish.metrics.scored import Scored
 from blemish.records import Record
 from blemish.runtime import peak_memory
+from blemish.training.checkpoint import PROGRESS
 from blemish.verdicts import Detector
 
 SIDE = 256
@@ -59,16 +62,7 @@ class DetectorCell:
 
     def __call__(self, folder: Path, device: str) -> Mapping[str, Any]:
         """Return the figures at the photos' own resolution; what the files hold is of squares."""
-        goods = Dataset(self.dataset.root, self.dataset.train, self.dataset.layout)
-        detector = train(
-            goods,
-            self._settings(),
-            folder / "run",
-            self.length.plan(self.config.training, len(goods.train)),
-            device=device,
-            resume=(folder / "run" / "split.json").exists(),
-            examples=self.examples,
-        )
+        detector, trained = self._trained(folder / "run", device)
         scored, maps, alarms, seconds = inspected(detector, self.test)
         write_scores(folder / SCORES, maps)
         shown = some_of_each(maps.labels, range(len(self.test)))  # the same of every detector
@@ -76,7 +70,7 @@ class DetectorCell:
         return {
             "figures": scored.figures(),
             "costs": {
-                "train_minutes": detector.facts["training_seconds"] / 60,
+                "train_minutes": trained / 60,
                 "photos_per_second": len(self.test) / seconds,
                 "memory_mib": peak_memory(),
             },
@@ -84,6 +78,26 @@ class DetectorCell:
             "false_alarm_rate": alarms,
             "detector": dict(detector.facts),
         }
+
+    def _trained(self, run: Path, device: str) -> tuple[TrainedDetector, float]:
+        """Return the detector and its seconds, from the first look at a photo to its threshold.
+
+        Of a run that was resumed, what earlier processes spent outside their loop is not counted.
+        """
+        begun, before = time.monotonic(), 0.0
+        if (run / PROGRESS).exists():
+            before = json.loads((run / PROGRESS).read_text(encoding="utf-8"))["elapsed"]
+        goods = Dataset(self.dataset.root, self.dataset.train, self.dataset.layout)
+        detector = train(
+            goods,
+            self._settings(),
+            run,
+            self.length.plan(self.config.training, len(goods.train)),
+            device=device,
+            resume=(run / "split.json").exists(),
+            examples=self.examples,
+        )
+        return detector, before + time.monotonic() - begun
 
     def _settings(self) -> InspectorConfig:
         """Return the settings; a detector without examples draws all its defects."""

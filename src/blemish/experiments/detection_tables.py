@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from blemish.data import Dataset
-from blemish.experiments.few_shot_tables import LOCALISATION
-from blemish.experiments.reported import ReportedTable, reported, table_names
+from blemish.experiments.few_shot_tables import AT_SCALE, LOCALISATION
+from blemish.experiments.printed import (
+    Products,
+    average_name,
+    captioned,
+    noted_source,
+    printed_rows,
+    products_of,
+    whole_tables,
+)
+from blemish.experiments.reported import reported
 from blemish.experiments.runs import Redrawn, Runs
 from blemish.experiments.score_maps import costs, scored_maps
 from blemish.experiments.tables import Column, Figure, Row, Table
+from blemish.experiments.variants import GENERATION
 
 _AFTER_PRO = [column.key for column in LOCALISATION].index("pro") + 1
 COLUMNS = (
@@ -25,6 +36,14 @@ CAPTION = (
     "drawn defects. Means over the seeds; intervals over test photos redrawn, of maps at 256 pixels. "
     "DiffusionAD's own printed PRO is the rescaled one."
 )
+_LOCALISERS = (
+    f"A localiser trained on the pairs of each variant, {AT_SCALE}; judged on the unread defects and "
+    "the good test photos, each as a square of the size that it is trained at; weights chosen on "
+    "held-out pairs and good photos. Means over the seeds; intervals over test photos redrawn."
+)
+
+_PER_PRODUCT = [f"diffusionad-{number}" for number in (1, 4, 5, 6, 7, 8)]
+_OVERVIEW = "diffusionad-2"
 
 COSTS = (
     Column("train_minutes", "training, min", "lower", 1),
@@ -67,30 +86,37 @@ def product_table(
 ) -> list[Table]:
     """Return a table for each product, and the means over all of them beside the paper's."""
     tables, groups = [], []
+    whole = products_of(runs)
     for product, methods in runs.items():
-        drawn = Redrawn(methods)
-        own = [_row(method, found, drawn) for method, found in methods.items()]
+        own = _rows(methods, COLUMNS)
         mine = [*own, *imported.get(product, {}).values()]
-        printed = _printed([product])
-        tables.append(_table(product, [*mine, *printed], "method"))
+        printed = printed_rows({product: whole[product]}, _PER_PRODUCT)
+        caption = captioned(CAPTION, printed)
+        tables.append(_table(product, COLUMNS, [*mine, *printed], caption, "method"))
         groups.append(mine)
-    return [*_averages(groups, "method", _printed(list(runs))), *tables]
+    printed = [*printed_rows(whole, _PER_PRODUCT), *_printed_averages(whole)]
+    return [*_averages(groups, COLUMNS, "method", printed), *tables]
 
 
 def ablation_table(product: str, title: str, runs: Mapping[str, Runs]) -> Table:
-    """Return a row for each variant."""
-    drawn = Redrawn(runs)
-    rows = [_row(variant, found, drawn) for variant, found in runs.items()]
-    return _table(f"{product}: {title}", rows, "variant")
+    """Return a row for each variant. title: the ablation; those of the generator judge localisers."""
+    localises = title in GENERATION
+    columns, caption = (LOCALISATION, _LOCALISERS) if localises else (COLUMNS, CAPTION)
+    return _table(f"{product}: {title}", columns, _rows(runs, columns), caption, "variant")
 
 
 def averaged(tables: Sequence[Table]) -> list[Table]:
     """Return the means of an ablation over its products, a table for each; nothing of a single one."""
-    return _averages([table.rows for table in tables], "variant")
+    costs_of = {column.key for column in COSTS}
+    columns = [column for column in tables[0].columns if column.key not in costs_of]
+    return _averages([table.rows for table in tables], columns, "variant")
 
 
 def _averages(
-    groups: Sequence[Sequence[Row]], subject: str, printed: Sequence[Row] = ()
+    groups: Sequence[Sequence[Row]],
+    columns: Sequence[Column],
+    subject: str,
+    printed: Sequence[Row] = (),
 ) -> list[Table]:
     """Return a table of means over groups of rows, by their names; nothing of a single group."""
     if len(groups) == 1:
@@ -98,53 +124,67 @@ def _averages(
     rows: dict[str, list[Row]] = {}
     for row in (row for group in groups for row in group):
         rows.setdefault(row.name, []).append(row)
-    means = [_mean(name, found) for name, found in rows.items() if len(found) == len(groups)]
-    return [Table("All products", COLUMNS, [*means, *printed], "Mean over the products.", subject)]
+    means = [_mean(name, found, columns) for name, found in rows.items() if len(found) == len(groups)]
+    caption = captioned("Mean over the products.", printed)
+    return [Table("All products", columns, [*means, *printed], caption, subject)]
 
 
-def _table(title: str, rows: Sequence[Row], subject: str) -> Table:
-    """Return the table with the costs that are known of any row."""
+def _table(
+    title: str, columns: Sequence[Column], rows: Sequence[Row], caption: str, subject: str
+) -> Table:
+    """Return the table with the costs that are known of any row.
+
+    Speeds that were not measured alike do not compete: an imported detector's is of its network alone.
+    """
     known = [c for c in COSTS if any(row.figure(c.key).value is not None for row in rows)]
-    return Table(title, (*COLUMNS, *known), rows, CAPTION, subject)
+    if any(row.origin == "imported" for row in rows):
+        known = [replace(c, better="none") if c.key == "photos_per_second" else c for c in known]
+    return Table(title, (*columns, *known), rows, caption, subject)
 
 
-def _row(name: str, found: Runs, drawn: Redrawn) -> Row:
-    figures = {column.key: Figure(found.mean(column.key)) for column in COLUMNS}
-    figures |= {column.key: Figure(found.mean(column.key, "costs")) for column in COSTS}
-    for key in ("pixel_ap", "image_auroc"):
-        if figures[key].value is not None:
-            figures[key] = drawn.figure(name, key, figures[key].value)
-    return Row(name, figures)
+def _rows(runs: Mapping[str, Runs], columns: Sequence[Column]) -> list[Row]:
+    """Return a row for each method, with the intervals that redrawn photos give."""
+    drawn = Redrawn(runs)
+    rows = []
+    for name, found in runs.items():
+        figures = {column.key: Figure(found.mean(column.key)) for column in columns}
+        figures |= {column.key: Figure(found.mean(column.key, "costs")) for column in COSTS}
+        for key in ("pixel_ap", "image_auroc"):
+            if figures[key].value is not None:
+                figures[key] = drawn.figure(name, key, figures[key].value)
+        rows.append(Row(name, figures))
+    return rows
 
 
-def _mean(name: str, rows: Sequence[Row]) -> Row:
+def _mean(name: str, rows: Sequence[Row], columns: Sequence[Column]) -> Row:
     figures = {}
-    for column in COLUMNS:
+    for column in columns:
         values = [row.figure(column.key).value for row in rows]
         known = [value for value in values if value is not None]
         figures[column.key] = Figure(float(np.mean(known)) if len(known) == len(values) else None)
     return Row(name, figures, rows[0].origin)
 
 
-def _printed(products: Sequence[str]) -> list[Row]:
-    """Return what DiffusionAD's tables print, averaged over these products; [] without all of them."""
-    figures: dict[str, dict[str, Figure]] = {}
-    sources: dict[str, list[str]] = {}
-    for table in _per_product_tables():
-        if not set(products) <= set(table.rows):
-            continue
-        for column, value in table.average(products).items():
-            method, metric = column.split("/")
-            figures.setdefault(method, {})[metric] = Figure(value / 100)
-            if table.source not in sources.setdefault(method, []):
-                sources[method].append(table.source)
-    return [Row(m, found, "printed", "; ".join(sources[m])) for m, found in figures.items()]
+def _printed_averages(products: Products) -> list[Row]:
+    """Return DiffusionAD's own averages, where all products of a benchmark are at hand.
 
-
-def _per_product_tables() -> list[ReportedTable]:
-    tables = [reported(name) for name in table_names() if name.startswith("diffusionad-")]
+    They are those of the tables by product, and of more metrics.
+    """
+    tables = whole_tables(products, _PER_PRODUCT)
+    if not tables:
+        return []
+    overview, benchmark = reported(_OVERVIEW), tables[0].benchmark
+    notes = [overview.source, *(noted_source(table) for table in tables if table.note)]
     return [
-        table
-        for table in tables
-        if table.benchmark is not None and all("/" in c and table.units[c] == "%" for c in table.units)
+        Row(
+            average_name(method),
+            {
+                column.removeprefix(f"{benchmark}/"): Figure(value / 100)
+                for column, value in values.items()
+                if column.startswith(f"{benchmark}/")
+            },
+            "printed",
+            "; ".join(notes),
+        )
+        for method, values in overview.rows.items()
     ]

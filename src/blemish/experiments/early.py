@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
-from blemish.data import Dataset
+from blemish.data import Dataset, read_sample
+from blemish.errors import ConfigError
 from blemish.experiments.classification import resnet
 from blemish.experiments.protocol import FewShot, refuse_copies
 from blemish.experiments.request import Request
+from blemish.generator_config import GeneratorConfig
 from blemish.networks import Perceptual, open_inception
+from blemish.records import Record
 
 
 def imported(request: Request, product: str, *, single: bool) -> dict[str, Path]:
@@ -20,6 +25,44 @@ def imported(request: Request, product: str, *, single: bool) -> dict[str, Path]
         given: root if single and not (root / product).is_dir() else root / product
         for given, root in request.generated.items()
     }
+
+
+def check_photos(datasets: Iterable[Dataset]) -> None:
+    """Read every photo and mask once.
+
+    Raises:
+        ImageError: one cannot be read, or a mask is not of its photo's size.
+    """
+    records = [record for dataset in datasets for record in dataset.records]
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(_read, records):
+            pass
+
+
+def _read(record: Record) -> None:
+    read_sample(record)
+
+
+def undrawn(datasets: Mapping[str, Dataset]) -> list[str]:
+    """Return in words what a few-shot experiment leaves out: photos of defects without a mask."""
+    return [
+        f"{name}: {count} photos of {label} without a mask are neither learned from nor judged."
+        for name, dataset in datasets.items()
+        for label, count in Counter(r.label for r in dataset.defects if r.mask is None).items()
+    ]
+
+
+def check_plan(request: Request, configs: Iterable[GeneratorConfig]) -> None:
+    """Stop at a plan for a generator's network where none learns.
+
+    Raises:
+        ConfigError: patches alone paint.
+    """
+    if request.plan is not None and all(c.painting.painter == "patches" for c in configs):
+        raise ConfigError(
+            "no network of the generator learns: patches paint",
+            hint="leave --generator-iterations out, or add --generator-set painting.painter=network",
+        )
 
 
 def check_splits(datasets: Iterable[Dataset]) -> None:

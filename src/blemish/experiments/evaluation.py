@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from blemish.data import Dataset, claimed_pixels, read_sample, shrink_mask
 from blemish.data.pictures import thumbnail
-from blemish.errors import DatasetError
+from blemish.errors import DatasetError, DependencyError
 from blemish.experiments.report import LONGEST_SIDE, METRICS, Case, EvaluationReport
 from blemish.metrics.scored import Scored
+from blemish.networks.kinship import families
 from blemish.records import GOOD, Prediction, Record, Sample
 from blemish.runtime import file_sha256, logger
 from blemish.verdicts import Detector
@@ -39,14 +40,16 @@ def evaluate(
 ) -> tuple[dict[str, Any], EvaluationReport]:
     """Return the figures (ready for JSON) and the report of a detector on a dataset's test photos.
 
-    Good photos that the detector knows from its training are left out, and the report says so: they
-    tell nothing of new ones. That defects were learned from is said.
+    Good photos that the detector knows are left out, and the report says so: they tell nothing of new
+    ones. That defects were learned from is said, and that good photos of a plain folder show parts that
+    it knows from other photos.
 
     Raises:
         DatasetError: there are no test photos.
     """
     refuse_untested(dataset)
     records, warnings = _strangers(detector, dataset.test)
+    warnings += _warnings_of_kin(detector, dataset, records)
     marked = any(record.mask is not None for record in records)
     if marked:
         _warn_of_memory(records)
@@ -95,15 +98,13 @@ def evaluate(
 
 def _strangers(detector: Detector, records: Sequence[Record]) -> tuple[tuple[Record, ...], list[str]]:
     """Return the photos to judge a detector by, and what a reader must be told about the others."""
-    if not detector.known:
-        return tuple(records), []
-    seen = {record for record in records if file_sha256(record.image) in detector.known}
+    seen = _known(detector, records)
     good = sum(record.is_good for record in seen)
     warnings = []
     if good:
         warnings.append(
-            f"{good} good test photos were training photos of this detector and are left out: photos "
-            "came or went since it was trained"
+            f"{good} good test photos were learned from, or set this detector's threshold: they are "
+            "left out"
         )
     if len(seen) > good:
         warnings.append(
@@ -113,6 +114,41 @@ def _strangers(detector: Detector, records: Sequence[Record]) -> tuple[tuple[Rec
     for warning in warnings:
         logger.warning("%s", warning)
     return tuple(r for r in records if not (r.is_good and r in seen)), warnings
+
+
+def _known(detector: Detector, records: Sequence[Record]) -> set[Record]:
+    """Return the photos that a detector has learned from, or that set its threshold."""
+    if not detector.known:
+        return set()
+    return {record for record in records if file_sha256(record.image) in detector.known}
+
+
+def _warnings_of_kin(detector: Detector, dataset: Dataset, judged: Sequence[Record]) -> list[str]:
+    """Return what a reader must be told of good test photos whose part the detector knows.
+
+    Of a plain folder, of whose good photos a fifth is for judging, whatever part each shows; and where
+    the encoder that sees what is alike is installed.
+    """
+    if dataset.layout != "folder" or not detector.known:
+        return []
+    tested = [record for record in judged if record.is_good]
+    seen = _known(detector, dataset.records)
+    learned = [record for record in dataset.records if record.is_good and record in seen]
+    try:
+        numbers = families([*learned, *tested], detector.view.size)
+    except DependencyError:
+        return []
+    parts = set(numbers[: len(learned)])
+    kin = sum(number in parts for number in numbers[len(learned) :])
+    if not kin:
+        return []
+    warning = (
+        f"{kin} of {len(tested)} good test photos seem to show a part that the detector knows from "
+        "another photo: false alarms and image AUROC look better than they will on new parts. Sort the "
+        "good photos by part into train/good/ and test/good/ (an MVTec tree), and train again"
+    )
+    logger.warning("%s", warning)
+    return [warning]
 
 
 def _warn_of_memory(records: Sequence[Record]) -> None:

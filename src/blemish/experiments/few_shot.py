@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from blemish.artifacts import create_folder
 from blemish.config import Turn
 from blemish.data import Dataset, read_dataset
 from blemish.errors import ArtifactError, ConfigError, DatasetError
@@ -15,7 +14,7 @@ from blemish.experiments.baselines import TYPED, UNTYPED, write_baseline
 from blemish.experiments.downstream import ClassificationCell, LocalisationCell
 from blemish.experiments.generation_quality import READ
 from blemish.experiments.protocol import FewShot, Scale, refuse_copies
-from blemish.generation import Generator, learn, mask_files, write_masks
+from blemish.generation import Generator, learn, settled, write_masks
 from blemish.generation.learning import length, named
 from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
@@ -41,6 +40,10 @@ METHODS = (
 
 _OURS = (REAL, GENERATED, *TYPED, *UNTYPED, READ, "test", "goods", "rest")
 _NAME = re.compile(r"\w([\w .-]*\w)?")
+
+
+class NoPairsError(DatasetError):
+    """The generator has painted nothing that can be learned from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,9 @@ def painted(
     Raises:
         ArtifactError: the folder holds a generator of other settings, photos or masks, or one that
             learned for another time.
-        DatasetError: no pair of any type has passed the gate.
+        ConfigError: too few of the masks that it draws are usable.
+        DatasetError: the folder holds masks or pairs of another run.
+        NoPairsError: no pair of any type has passed the gate.
     """
     known = replace(dataset, records=(*split.few, *split.goods))
     if (folder / "generator" / "generator").is_dir():
@@ -98,13 +103,13 @@ def painted(
         generator = learn(known, config, folder / "generator", plan, device=device, resume=True)
     counts = dict.fromkeys(generator.types, pairs)
     if config.learning.masks:
-        shapes = _learned_masks(generator, split.goods, counts, folder / "masks", seed)
-        generator = generator.with_masks(shapes)
+        own = write_masks(generator, split.goods, counts, folder / "masks", seed=seed, learned=True)
+        generator = generator.with_masks(own)
     generator.generate(split.goods, counts, folder / "pairs", seed=seed)
     made = read_dataset(folder / "pairs").train_defects
     lacking = sorted(set(generator.types) - {record.label for record in made})
     if not made:
-        raise DatasetError(
+        raise NoPairsError(
             f"none of the pairs in {folder / 'pairs'} has passed the gate",
             hint=f"see why: blemish review {folder / 'pairs'}",
         )
@@ -163,25 +168,29 @@ def prepared(
     """
     split = split or FewShot.of(dataset)
     asked = _parts(methods)
-    logger.info("%s: painting %d pairs of each type", name, scale.pairs)
-    generator, pairs = painted(
-        dataset,
-        split,
-        config or GeneratorConfig(),
-        scale.pairs,
-        folder / GENERATED,
-        plan=plan or scale.plan({record.label for record in split.few}),
-        device=device,
-    )
-    turns = generator.config.product.turns
-    assert turns != "auto"  # noqa: S101 - decided when it learned
-    sources = {REAL: split.few, GENERATED: pairs}
+    sources = {REAL: split.few}
+    if GENERATED in asked:
+        logger.info("%s: painting %d pairs of each type", name, scale.pairs)
+        generator, sources[GENERATED] = painted(
+            dataset,
+            split,
+            config or GeneratorConfig(),
+            scale.pairs,
+            folder / GENERATED,
+            plan=plan or scale.plan({record.label for record in split.few}),
+            device=device,
+        )
+        found = generator.config.product
+    else:
+        found = settled(config or GeneratorConfig(), split.goods).product
+    kind, turns = found.kind, found.turns
+    assert kind != "auto" and turns != "auto"  # noqa: S101, PT018 - decided by a look at the photos
     for baseline in (*TYPED, *UNTYPED):
         if baseline in asked:
             sources[baseline] = write_baseline(
-                baseline, split.few, split.goods, generator.kind, scale.pairs, folder / baseline
+                baseline, split.few, split.goods, kind, scale.pairs, folder / baseline
             )
-    return Product(name, split, generator.kind, turns, {**sources, **(others or {})})
+    return Product(name, split, kind, turns, {**sources, **(others or {})})
 
 
 def localisation_cells(
@@ -243,19 +252,6 @@ def classification_cells(
                 seed=seed,
                 settings=settings,
             )
-
-
-def _learned_masks(
-    generator: Generator, goods: Sequence[Record], counts: Mapping[str, int], folder: Path, seed: int
-) -> dict[str, list[Path]]:
-    """Return the files of masks from the mask embedding by type, drawn once."""
-
-    def fill(fresh: Path) -> None:
-        write_masks(generator, goods, counts, fresh, seed=seed, learned=True)
-
-    if not folder.is_dir():
-        create_folder(folder, fill)
-    return mask_files(folder)
 
 
 def _refuse_other(

@@ -37,6 +37,9 @@ READ = "read_real"
 
 LITE = "EfficientNet-Lite0 (ImageNet), masked"
 
+SPLITS = 10
+"""Parts that the Inception Score is a mean over."""
+
 _SQUARE, _BOX, _WHOLE = 128, 64, 256
 
 
@@ -65,6 +68,7 @@ def judge(
     inception: Inception | None = None,
     perceptual: Perceptual | None = None,
     whole: bool = False,
+    reference: bool = True,
     most: int = 40,
     seed: int = 0,
     repeats: int = 100,
@@ -74,12 +78,15 @@ def judge(
     kid, separability: against the real ones of the type, by the features that the entry `features`
     names: Inception's of whole pictures; else EfficientNet-Lite0's under the mask, strides 2 to 16, in
     a square of 128 pixels around it, channels of variance 1 over the squares of the read defects.
-    inception_score, inception_deviation: with Inception.
+    inception_score, inception_deviation: with Inception, over `SPLITS` parts of the pictures.
     ic_lpips, nearest_read_median, nearest_read_least: with `perceptual`, of the first `most` pairs:
     LPIPS in the mask's box resized to 64 x 64, within the clusters of the read defects, and to the
     nearest of these. ic_lpips_whole: with `whole`, of all pairs, as AnomalyDiffusion's code has it:
     pictures resized to 256 x 256, at most 50 of a cluster.
+    With `reference` the read ones are a set, too, by the name of `READ`. A set's figures do not depend
+    on the others.
     x_interval: of 95 %, by random halves of the pictures (`metrics.halved`).
+    pictures: how many pairs a set has of each type.
     What the pictures cannot define is None, and so is a mean over it.
 
     real: defects that no generator has read; read: those that it was given; sets: pairs by the set's
@@ -92,11 +99,12 @@ def judge(
     if not few:
         raise DatasetError("no read defect has a mask", hint="give those that `learn` has read")
     look = _whole_pictures(inception) if inception else _masked([p for of in few.values() for p in of])
+    every = {**sets, READ: few} if reference else dict(sets)
     types: dict[str, dict[str, Figures]] = {}
     for label, known in few.items():
         target = look(unread.get(label, [])).features
         types[label] = {}
-        for name, of_types in {**sets, READ: few}.items():
+        for name, of_types in every.items():
             pairs = of_types.get(label, [])
             draws = _Draws(seed, repeats, label, name)
             figures = _realism(look(pairs), target, draws)
@@ -110,7 +118,8 @@ def judge(
         "features": inception.name if inception else LITE,
         "seed": seed,
         "types": {t: {name: _written(f) for name, f in of.items()} for t, of in types.items()},
-        "mean": {name: _written(_mean([of[name] for of in types.values()])) for name in (*sets, READ)},
+        "mean": {name: _written(_mean([of[name] for of in types.values()])) for name in every},
+        "pictures": {name: {t: len(of.get(t, ())) for t in few} for name, of in every.items()},
     }
 
 
@@ -150,7 +159,7 @@ def _realism(seen: Look, target: Floats, draws: _Draws) -> Figures:
     # moved halves may leave the range of an area
     figures = {"kid": kid, "separability": Figure(apart.value, apart.halves.clip(0, 1))}
     if seen.classes is not None:
-        score = inception_score(seen.classes, draws.stream("inception score"))
+        score = inception_score(seen.classes, draws.stream("inception score"), splits=SPLITS)
         figures["inception_score"] = Figure(score.mean)
         figures["inception_deviation"] = Figure(score.deviation)
     return figures

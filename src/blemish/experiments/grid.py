@@ -98,6 +98,13 @@ def other_versions(cells: Sequence[Cell], root: Path) -> list[str]:
     ]
 
 
+def fingerprint(cells: Sequence[Cell], root: Path) -> str:
+    """Return a SHA-256 over the identities of finished cells, the same for the same experiment."""
+    paths = [root / cell.name / RESULT for cell in cells]
+    found = [json.loads(path.read_text(encoding="utf-8"))["identity"] for path in paths]
+    return f"SHA-256 {hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()}"
+
+
 def all_devices() -> tuple[str, ...]:
     """Return every graphics card of this machine, or `auto` where there is at most one."""
     count = torch.cuda.device_count()

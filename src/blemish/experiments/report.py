@@ -28,6 +28,7 @@ Photo = npt.NDArray[np.uint8]
 LONGEST_SIDE = 192
 WORST = 12
 _BAD_LUCK = 0.025
+_ASSUMED = "if each shows another part"  # several photos of a part are worth less than as many parts
 
 METRICS = {
     "image_auroc": ("Image AUROC", "chance that a defective photo scores above a good one"),
@@ -184,7 +185,7 @@ def verdict(report: EvaluationReport) -> dict[str, str]:
         words["good"] = (
             f"Of {_photos(len(report.good), 'good')}, {rejected} "
             f"{'was' if rejected == 1 else 'were'} rejected ({percent(report.false_alarm_rate)}; "
-            f"95\N{NARROW NO-BREAK SPACE}% interval {percent(low)} to {percent(high)}). "
+            f"95\N{NARROW NO-BREAK SPACE}% interval {percent(low)} to {percent(high)}, {_ASSUMED}). "
             f"The target is {percent(target)}. By the {held_out} that set the "
             f"threshold alone, the rate lies between {percent(least)} and {percent(most)}."
         )
@@ -200,7 +201,7 @@ def verdict(report: EvaluationReport) -> dict[str, str]:
         words["defective"] = (
             f"Of {_photos(len(report.defective), 'defective')}, {found} "
             f"{'was' if found == 1 else 'were'} found ({percent(report.detection_rate)}; "
-            f"95\N{NARROW NO-BREAK SPACE}% interval {percent(low)} to {percent(high)})."
+            f"95\N{NARROW NO-BREAK SPACE}% interval {percent(low)} to {percent(high)}, {_ASSUMED})."
         )
     return words
 

@@ -3,12 +3,14 @@
 `reported.json` holds the figures. Only names were changed: rows are the categories' folders as the
 benchmarks are distributed (`metal_nut`, `Class1`), metrics are called as in `evaluation`, "Ours" is
 the method's own name. Shares are in per cent, as printed; those of `evaluation` are in [0, 1].
+
+It also holds the types of defects of each category, by which a product is known that only has its name.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,6 +46,18 @@ class ReportedTable:
         """
         chosen = [self.rows[row] for row in (self.rows if rows is None else rows)]
         return {column: fmean(row[column] for row in chosen) for column in self.units}
+
+    def covers(self, products: Mapping[str, Collection[str]]) -> bool:
+        """Return whether these can be categories of the benchmark, of which it has rows.
+
+        products: the types of defects of each by its name. Not of a benchmark is who has a type that
+        the category of that name has not; what has its types as well cannot be told from it.
+        """
+        known = _content()["defects"].get(self.benchmark, {})
+        return bool(products) and all(
+            name in self.rows and name in known and set(types) <= set(known[name])
+            for name, types in products.items()
+        )
 
 
 def reported(name: str) -> ReportedTable:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 
-from blemish.data import Dataset
 from blemish.errors import ConfigError
-from blemish.experiments import early, few_shot, few_shot_tables, variants
-from blemish.experiments.ablation_report import curves, normal_looks, printed_tables
+from blemish.experiments import early, few_shot, few_shot_tables
+from blemish.experiments.ablation import ablation
 from blemish.experiments.detection import DetectorCell
-from blemish.experiments.detection_tables import (
-    ablation_table,
-    averaged,
-    imported_rows,
-    product_table,
-)
-from blemish.experiments.downstream import LocalisationCell
+from blemish.experiments.detection_tables import imported_rows, product_table
 from blemish.experiments.evaluation import refuse_untested
-from blemish.experiments.fidelity import FidelityCell, fidelity_table
+from blemish.experiments.fidelity import fidelity_averages, fidelity_cells, fidelity_table, merged
 from blemish.experiments.galleries import GALLERY, HEADS, LOOK_HEADS, pairs_gallery, read_gallery
-from blemish.experiments.grid import Cell, other_versions, run_grid
+from blemish.experiments.grid import Cell, Result, run_grid
 from blemish.experiments.loop import (
     loop_cells,
     loop_plots,
@@ -29,10 +21,11 @@ from blemish.experiments.loop import (
     recommendation,
 )
 from blemish.experiments.page import write_experiment
+from blemish.experiments.pairs_table import pairs_table
 from blemish.experiments.protocol import FewShot
 from blemish.experiments.request import Request
 from blemish.experiments.runs import Redrawn, Runs, grouped
-from blemish.experiments.tables import Experiment, Gallery, Table
+from blemish.experiments.tables import Experiment, Gallery, Row, Table
 from blemish.runtime import logger
 
 METHOD = "DiffusionAD"
@@ -68,7 +61,10 @@ def anomalydiffusion(request: Request) -> Iterator[Experiment]:
     tables: list[Table] = []
     galleries: list[Gallery] = []
     whole: dict[str, dict[str, Runs]] = {}
+    judged: dict[str, Result] = {}
+    classified: dict[str, dict[str, Runs]] = {}
     products = request.products()
+    early.check_plan(request, [request.generator_settings()])
     splits = {name: FewShot.of(dataset) for name, dataset in products.items()}
     elsewhere = {
         name: few_shot.imported_pairs(
@@ -77,6 +73,8 @@ def anomalydiffusion(request: Request) -> Iterator[Experiment]:
         for name, split in splits.items()
     }
     early.check_weights(request, classifies=any(len(split.types) > 1 for split in splits.values()))
+    early.check_photos(products.values())
+    weights = request.scale.classifier.weights
     made: list[Cell] = []
     for name, dataset in products.items():
         product = few_shot.prepared(
@@ -91,24 +89,26 @@ def anomalydiffusion(request: Request) -> Iterator[Experiment]:
             plan=request.plan,
             device=request.devices[0],
         )
-        judging = FidelityCell(product, request.scale.pairs, request.lpips, request.inception)
-        (fidelity,) = run_grid([judging], request.out, request.devices[:1])
-        galleries.append(pairs_gallery(name, product.split.few, product.sources[few_shot.GENERATED]))
+        judging = fidelity_cells(product, request.scale.pairs, request.lpips, request.inception)
+        judged[name] = merged(run_grid(judging, request.out, request.devices))
+        painted = product.sources.get(few_shot.GENERATED)
+        galleries += [pairs_gallery(name, product.split.few, painted)] if painted else []
         cells = list(
             few_shot.localisation_cells(
                 product, methods, request.scale, request.seeds, paper_protocol=request.paper_protocol
             )
         )
         results = run_grid(cells, request.out, request.devices)
-        made += [judging, *cells]
+        made += [*judging, *cells]
         runs = grouped(cells, results, request.out)[name]
         whole[name] = runs
         drawn = Redrawn(runs)
         tables.append(few_shot_tables.localisation_table(name, runs, drawn))
+        tables.append(pairs_table(name, product.sources, product.split.types, request.scale.pairs))
         gains = few_shot_tables.gain_table(name, runs, drawn)
         tables += [gains] if gains else []
         tables.append(few_shot_tables.type_table(name, runs))
-        tables.append(fidelity_table(name, fidelity))
+        tables.append(fidelity_table(name, judged[name]))
         if request.paper_protocol:
             tables.append(few_shot_tables.papers_protocol_table(name, runs))
         last = list(runs)[-1]
@@ -118,28 +118,45 @@ def anomalydiffusion(request: Request) -> Iterator[Experiment]:
         if classes:
             found = run_grid(classes, request.out, request.devices)
             made += classes
-            named = grouped(classes, found, request.out)[name]
-            tables.append(
-                few_shot_tables.classification_table(name, named, request.scale.classifier.weights)
-            )
-        means = few_shot_tables.average_table(whole, "All products")
-        told = len(whole) > 1 or few_shot_tables.printed_rows(whole)
+            classified[name] = grouped(classes, found, request.out)[name]
+            tables.append(few_shot_tables.classification_table(name, classified[name], weights))
         yield Experiment(
             title="What are generated defects worth to a localiser?",
             lead="The first third of the defects of each type is learned from: by a generator, by "
             "pasting, or directly. A network trained on the result is judged on the other two thirds.",
-            tables=[*([means] if told else []), *tables],
+            tables=[*_averages(whole, judged, classified, weights), *tables],
             galleries=galleries,
-            notes=_notes(request, made, len(whole), len(products)),
-            facts=request.facts(),
+            notes=[
+                *request.notes(made, len(whole), len(products)),
+                *early.undrawn(products),
+            ],
+            facts=request.facts(made),
             command=request.command,
         )
+
+
+def _averages(
+    localised: Mapping[str, Mapping[str, Runs]],
+    judged: Mapping[str, Result],
+    classified: Mapping[str, Mapping[str, Runs]],
+    weights: str | None,
+) -> list[Table]:
+    """Return the means over the products, and what the paper prints of detectors on all of them."""
+    tables: list[Table] = []
+    if len(localised) > 1:
+        tables.append(few_shot_tables.average_table(localised, "All products"))
+        tables.append(fidelity_averages(judged, "All products: how real the pairs look"))
+    if len(classified) > 1:
+        title = "All products: classification"
+        tables.append(few_shot_tables.classification_averages(classified, title, weights))
+    printed = few_shot_tables.detectors_table(localised, "All products: detectors, as printed")
+    return [*tables, printed] if printed else tables
 
 
 def diffusionad(request: Request) -> Iterator[Experiment]:
     """Yield the tables of DiffusionAD: a detector for each product, from good photos alone.
 
-    All products share one grid, so that many devices have work: there is one report, at the end.
+    With many devices all products share one grid, so that each has work, and there is one report.
 
     Raises:
         ConfigError: other people's maps have the name of our own row.
@@ -153,24 +170,39 @@ def diffusionad(request: Request) -> Iterator[Experiment]:
     products = request.products()
     for dataset in products.values():
         refuse_untested(dataset)
-    cells = [
-        DetectorCell(
-            name=f"{name}/detection/{METHOD}/seed{seed}",
-            dataset=dataset,
-            test=dataset.test,
-            config=request.settings(seed),
-            length=request.scale.detector,
-        )
-        for name, dataset in products.items()
-        for seed in request.seeds
-    ]
+    early.check_photos(products.values())
     imported = {
         name: imported_rows(dataset, name, request.maps, single=len(products) == 1)
         for name, dataset in products.items()
     }
-    results = run_grid(cells, request.out, request.devices)
-    runs = grouped(cells, results, request.out)
-    yield Experiment(
+    names = list(products)
+    cells: list[DetectorCell] = []
+    results: list[Result] = []
+    for together in [names] if len(request.devices) > 1 else [[name] for name in names]:
+        more = [
+            DetectorCell(
+                name=f"{name}/detection/{METHOD}/seed{seed}",
+                dataset=products[name],
+                test=products[name].test,
+                config=request.settings(seed),
+                length=request.scale.detector,
+            )
+            for name in together
+            for seed in request.seeds
+        ]
+        results += run_grid(more, request.out, request.devices)
+        cells += more
+        yield _detection_report(request, cells, grouped(cells, results, request.out), imported)
+
+
+def _detection_report(
+    request: Request,
+    cells: Sequence[DetectorCell],
+    runs: Mapping[str, Mapping[str, Runs]],
+    imported: Mapping[str, Mapping[str, Row]],
+) -> Experiment:
+    """Return the report of as many products as have runs."""
+    return Experiment(
         title="How good is a detector that has seen good photos only?",
         lead="One detector for each product, trained on its good photos and on drawn defects.",
         tables=product_table(runs, imported),
@@ -180,8 +212,8 @@ def diffusionad(request: Request) -> Iterator[Experiment]:
             for place in [next(iter(methods.values())).folders[0] / GALLERY]
             if place.is_file()  # results of earlier versions have no pictures
         ],
-        notes=_notes(request, cells, len(products), len(products)),
-        facts=request.facts(),
+        notes=request.notes(cells, len(runs), len(imported)),
+        facts=request.facts(cells),
         command=request.command,
     )
 
@@ -190,15 +222,18 @@ def loop(request: Request) -> Iterator[Experiment]:
     """Yield what generated defects buy a detector."""
     tables, plots, lead = [], [], []
     made: list[Cell] = []
+    lacking: list[str] = []
     products = request.products()
+    early.check_plan(request, [request.generator_settings()])
     early.check_splits(products.values())
+    early.check_photos(products.values())
     for name, dataset in products.items():
-        points = loop_points(FewShot.of(dataset), request.scale)
+        asked = loop_points(FewShot.of(dataset), request.scale)
         cells = list(
             loop_cells(
                 dataset,
                 name,
-                points,
+                asked,
                 request.settings(0),
                 request.scale,
                 request.seeds,
@@ -212,8 +247,14 @@ def loop(request: Request) -> Iterator[Experiment]:
         made += cells
         runs = grouped(cells, results, request.out)[name]
         drawn = Redrawn(runs)
+        most = max(point.real for point in asked)
+        points = [point for point in asked if point.name in runs]
+        lacking += [
+            f"{name}: no row of {point.words(most)}: none of the pairs has passed the gate."
+            for point in asked
+            if point not in points
+        ]
         tables.append(loop_table(name, points, runs, drawn))
-        most = max(point.real for point in points)
         tables.append(few_shot_tables.type_table(name, {p.words(most): runs[p.name] for p in points}))
         plots += loop_plots(name, points, runs, drawn)
         lead.append(f"{name}: {' '.join(recommendation(points, runs, drawn))}")
@@ -222,114 +263,14 @@ def loop(request: Request) -> Iterator[Experiment]:
             lead=" ".join(lead),
             tables=tables,
             plots=plots,
-            notes=_notes(request, made, len(lead), len(products)),
-            facts=request.facts(),
+            notes=[
+                *request.notes(made, len(lead), len(products)),
+                *lacking,
+                *early.undrawn(products),
+            ],
+            facts=request.facts(made),
             command=request.command,
         )
-
-
-def ablation(request: Request) -> Iterator[Experiment]:
-    """Yield what each part of a method adds: `parts` and `tokens` of the generator, or the detector's.
-
-    Raises:
-        ConfigError: there is no such ablation.
-    """
-    known = (*variants.DETECTION, *variants.GENERATION)
-    if request.variant not in known:
-        raise ConfigError(
-            f"there is no ablation {request.variant!r}", hint=f"choose of: {', '.join(known)}"
-        )
-    detects = request.variant in variants.DETECTION
-    tables, plots, galleries = [], [], []
-    made: list[Cell] = []
-    products = request.products()
-    if detects:
-        for dataset in products.values():
-            refuse_untested(dataset)
-    else:
-        early.check_splits(products.values())
-    for name, dataset in products.items():
-        cells: Sequence[DetectorCell | LocalisationCell]
-        cells = (
-            _detection_variants(request, name, dataset)
-            if detects
-            else _generation_variants(request, name, dataset)
-        )
-        results = run_grid(cells, request.out, request.devices)
-        made += cells
-        runs = grouped(cells, results, request.out)[name]
-        tables.append(ablation_table(name, request.variant, runs))
-        if detects:
-            plots += curves(name, request.variant, runs)
-            galleries += normal_looks(name, request.variant, runs)
-        yield Experiment(
-            title=f"Ablation: {request.variant}",
-            lead="One thing changes from row to row: does each part help here as in the paper?"
-            + ("" if detects else " All seeds of a row share one generator and one set of pairs."),
-            tables=[*averaged(tables), *tables, *printed_tables(request.variant)],
-            plots=plots,
-            galleries=galleries,
-            notes=_notes(request, made, len(tables), len(products)),
-            facts=request.facts(),
-            command=request.command,
-        )
-
-
-def _detection_variants(request: Request, name: str, dataset: Dataset) -> list[DetectorCell]:
-    return [
-        DetectorCell(
-            name=f"{name}/{request.variant}/{variant}/seed{seed}",
-            dataset=dataset,
-            test=dataset.test,
-            config=request.settings(seed, overrides),
-            length=request.scale.detector,
-        )
-        for variant, overrides in variants.DETECTION[request.variant].items()
-        for seed in request.seeds
-    ]
-
-
-def _generation_variants(request: Request, name: str, dataset: Dataset) -> list[LocalisationCell]:
-    """Return a localiser's cells for each variant of the generator, trained on its pairs alone."""
-    open_ended = request.plan is None and request.scale.generator_updates is None
-    if open_ended and request.variant != "shares":
-        raise ConfigError(
-            "the parts of the generator's network are ablated: it has to learn",
-            hint="give --generator-iterations",
-        )
-    cells: list[LocalisationCell] = []
-    for variant, config in request.generators().items():
-        split = FewShot.of(dataset)
-        if request.variant == "shares":
-            split = split.share(variants.SHARES[variant])
-        product = few_shot.prepared(
-            dataset,
-            name,
-            request.scale,
-            request.out / name / request.variant / variant,
-            split=split,
-            methods=(few_shot.GENERATED,),
-            config=config,
-            plan=request.plan,
-            device=request.devices[0],
-        )
-        for cell in few_shot.localisation_cells(
-            product, (few_shot.GENERATED,), request.scale, request.seeds
-        ):
-            place = f"{name}/{request.variant}/{variant}/seed{cell.seed}"
-            cells.append(replace(cell, name=place))
-    return cells
-
-
-def _notes(request: Request, cells: Sequence[Cell], done: int, asked: int) -> list[str]:
-    """Return what must be known before the figures are believed. done, asked: numbers of products."""
-    left = f"Not finished: {done} of {asked} products so far. The same command goes on."
-    single = "One seed: another may move a figure by more than its interval says."
-    return [
-        *([left] if done < asked else []),
-        *([single] if len(request.seeds) == 1 else []),
-        *other_versions(cells, request.out),
-    ]
 
 
 EXPERIMENTS = {

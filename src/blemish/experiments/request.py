@@ -9,11 +9,13 @@ from pathlib import Path
 
 import torch
 
+from blemish import hardware
 from blemish.config import InspectorConfig, merged, preset, validated
 from blemish.data import Dataset, read_dataset
 from blemish.data.benchmarks import find_benchmark
 from blemish.data.layouts import MANIFEST
 from blemish.errors import DatasetError
+from blemish.experiments.grid import Cell, fingerprint, other_versions
 from blemish.experiments.protocol import Scale
 from blemish.experiments.variants import GENERATION
 from blemish.generator_config import GeneratorConfig
@@ -95,13 +97,24 @@ class Request:
                 found[row] = config
         return found
 
-    def facts(self) -> dict[str, str]:
+    def notes(self, cells: Sequence[Cell], done: int, asked: int) -> list[str]:
+        """Return what must be known before figures are believed. done, asked: numbers of products."""
+        left = f"Not finished: {done} of {asked} products so far. The same command goes on."
+        single = "One seed: another may move a figure by more than its interval says."
+        return [
+            *([left] if done < asked else []),
+            *([single] if len(self.seeds) == 1 else []),
+            *other_versions(cells, self.out),
+        ]
+
+    def facts(self, cells: Sequence[Cell]) -> dict[str, str]:
         """Return what it takes to repeat the experiment, in words."""
         return {
             "scale": self.scale.name,
             "seeds": ", ".join(map(str, self.seeds)),
             "data": self.data.resolve().name,
+            "settings, seeds and contents of photos and masks": fingerprint(cells, self.out),
             "blemish": __version__,
             "torch": torch.__version__,
-            "machine": platform.machine(),
+            "machine": f"{platform.machine()}, {hardware.model(hardware.device(self.devices[0]))}",
         }

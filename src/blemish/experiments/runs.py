@@ -12,7 +12,7 @@ import numpy.typing as npt
 from blemish.experiments.downstream import SCORES, read_scores
 from blemish.experiments.grid import Cell, Result
 from blemish.experiments.tables import Figure
-from blemish.metrics import percentile_interval, redrawn, weighted_auroc
+from blemish.metrics import percentile_interval, redrawn, unanimous, weighted_auroc
 from blemish.randomness import numpy_generator
 from blemish.records import GOOD
 
@@ -62,9 +62,9 @@ class Redrawn:
 
     def __init__(self, runs: Mapping[str, Runs], repeats: int = REPEATS) -> None:
         self.scores = {m: [read_scores(f / SCORES) for f in r.folders] for m, r in runs.items()}
-        labels = next(iter(self.scores.values()))[0].labels
-        self.weights = redrawn(labels, numpy_generator(0, "test photos"), repeats)
-        self.truth = [label != GOOD for label in labels]
+        self.labels = next(iter(self.scores.values()))[0].labels
+        self.weights = redrawn(self.labels, numpy_generator(0, "test photos"), repeats)
+        self.truth = [label != GOOD for label in self.labels]
 
     def value(self, method: str, key: str, weights: npt.NDArray[np.float64]) -> float:
         """Return a method's pixel AP or image AUROC with each photo counted `weights` times."""
@@ -77,15 +77,27 @@ class Redrawn:
         """Return the figure with the interval of its method.
 
         The interval is of counted maps, which may be smaller than those that the figure is of: it is
-        moved by what the two differ on all photos once, but not beyond 0 and 1.
+        moved by what the two differ on all photos once, but not beyond 0 and 1. Of an AUROC of 1 or 0
+        it is `unanimous`; of another figure that no redrawing moves there is none.
         """
-        return self._about(value, lambda w: self.value(method, key, w), least=0.0)
+        if key == "image_auroc" and value in (0, 1):
+            defects = sum(self.truth)
+            return Figure(value, *unanimous(value, min(defects, len(self.truth) - defects)))
+        found = self._about(value, lambda w: self.value(method, key, w), least=0.0)
+        return Figure(value) if found.low == found.high else found
 
-    def gain(self, method: str, other: str, key: str, value: float | None) -> Figure:
-        """Return what a method has over another, with its interval, likewise."""
+    def gain(
+        self, method: str, other: str, key: str, value: float | None, label: str | None = None
+    ) -> Figure:
+        """Return what a method has over another, with its interval, likewise.
+
+        label: the type of defect that the good photos are judged against; None takes all.
+        """
+        here = np.array([label is None or shown in (GOOD, label) for shown in self.labels], np.float64)
 
         def lead(weights: npt.NDArray[np.float64]) -> float:
-            return self.value(method, key, weights) - self.value(other, key, weights)
+            counted = weights * here
+            return self.value(method, key, counted) - self.value(other, key, counted)
 
         return self._about(value, lead, least=-1.0)
 

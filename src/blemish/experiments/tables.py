@@ -16,7 +16,7 @@ from blemish.data.pictures import Photo
 Mark = Literal["best", "second"]
 
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
-SIGNS = {"measured": "", "imported": "‡", "printed": "†"}
+SIGNS = {"measured": "", "imported": "‡", "printed": "†", "averaged": "§"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,18 @@ class Row:
     """One thing that was measured, with its figures by `Column.key`; a missing key is a dash.
 
     origin: `measured` = run and scored here; `imported` = scored here from files that were given;
-    `printed` = the figure that a paper prints.
+    `printed` = the figure that a paper prints; `averaged` = the mean of such figures, taken here.
     """
 
     name: str
     figures: Mapping[str, Figure]
-    origin: Literal["measured", "imported", "printed"] = "measured"
+    origin: Literal["measured", "imported", "printed", "averaged"] = "measured"
     note: str = ""
+
+    @property
+    def quoted(self) -> bool:
+        """Whether its figures are a paper's, and so compete with no others."""
+        return self.origin in ("printed", "averaged")
 
     def figure(self, key: str) -> Figure:
         """Return the figure of a column."""
@@ -139,7 +144,7 @@ class Experiment:
 def marks(table: Table) -> list[dict[str, Mark]]:
     """Return for each row which of its figures are best or second in their column, by key.
 
-    Printed rows do not compete. Figures that look equal are equal, and share a mark. A mark is for
+    Quoted rows do not compete. Figures that look equal are equal, and share a mark. A mark is for
     beating another row: of two rows at most one has it, and where all are equal, none.
     """
     found: list[dict[str, Mark]] = [{} for _ in table.rows]
@@ -150,7 +155,7 @@ def marks(table: Table) -> list[dict[str, Mark]]:
         values = {
             place: round(value, column.digits)
             for place, row in enumerate(table.rows)
-            if row.origin != "printed" and (value := row.figure(column.key).value) is not None
+            if not row.quoted and (value := row.figure(column.key).value) is not None
         }
         ranks = sorted(set(values.values()), reverse=column.better == "higher")
         for mark, rank in zip(names, ranks[:-1], strict=False):
@@ -168,12 +173,14 @@ def legend(table: Table) -> str:
     parts = []
     if given:
         second = "; underlined: second" if "second" in given else ""
-        among = "of the rows scored here, " if "printed" in origins else ""
+        among = "of the rows scored here, " if any(row.quoted for row in table.rows) else ""
         parts.append(f"Bold: best{second} ({among}by the digits shown).")
     if any(figure.interval for figure in figures):
         parts.append("In brackets: 95 % interval.")
     if "printed" in origins:
         parts.append("† as printed in its paper, not measured here.")
+    if "averaged" in origins:
+        parts.append("§ mean over these products of what its paper prints of each, not measured here.")
     if "imported" in origins:
         parts.append("‡ scored here from files that were given.")
     return " ".join(parts)
@@ -232,7 +239,7 @@ def _grid(table: Table) -> str:
         ["---", *["--:"] * len(heads), *["---"] * noted],
     ]
     for row, marked in zip(table.rows, marks(table), strict=True):
-        slant = "_" if row.origin == "printed" else ""
+        slant = "_" if row.quoted else ""
         line = [f"{slant}{_plain(row.name)}{slant} {SIGNS[row.origin]}".strip()]
         for column in table.columns:
             value, interval = row.figure(column.key).shown(column.digits)

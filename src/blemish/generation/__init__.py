@@ -8,8 +8,9 @@ described (`manifest`). Pair i of a type is a pure function of the run, the type
 
 from blemish.generation.crops import Painting, Window, paste, window_around
 from blemish.generation.generator import Generator
+from blemish.generation.goods import settled
 from blemish.generation.habits import Habit, habit
-from blemish.generation.learning import few_shot, learn
+from blemish.generation.learning import few_shot, learn, small_plan
 from blemish.generation.manifest import Entry, Run, read_manifest
 from blemish.generation.masks import Template, largest_extent, read_templates
 from blemish.generation.output import Made, comparison, include_good, write_pairs
@@ -57,6 +58,8 @@ __all__ = [
     "read_manifest",
     "read_templates",
     "region_of_interest",
+    "settled",
+    "small_plan",
     "suited",
     "window_around",
     "write_masks",

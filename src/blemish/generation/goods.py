@@ -7,17 +7,22 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache
 
 import numpy as np
+import torch
 
-from blemish.data import read_sample, refuse_test
+from blemish.data import letterbox, read_sample, refuse_test
 from blemish.errors import DatasetError
 from blemish.generation.exemplars import Exemplar, look
 from blemish.generation.masks import Template
 from blemish.generation.placement import suited
+from blemish.generator_config import GeneratorConfig
+from blemish.networks import LiteEncoder
+from blemish.networks.symmetry import symmetries
 from blemish.records import Record
-from blemish.runtime import file_sha256
-from blemish.synthesis import ProductKind, foreground
+from blemish.runtime import file_sha256, logger
+from blemish.synthesis import ProductKind, foreground, product_kind
 from blemish.synthesis.arrays import Image, Mask
 
+_LOOK_AT, _COMPARED, _SIDE = 12, 48, 256
 _IN_MEMORY = 16
 _DRAWN = 12
 
@@ -25,6 +30,32 @@ _DRAWN = 12
 def product_in(photo: Image, kind: ProductKind) -> Mask:
     """Return where the product is in a photo, bool (H, W): everywhere if it is a surface."""
     return foreground(photo) if kind == "object" else np.ones(photo.shape[:2], np.bool_)
+
+
+def settled(config: GeneratorConfig, goods: Sequence[Record]) -> GeneratorConfig:
+    """Return the settings with every `auto` decided by a look at the good photos."""
+    product = config.product
+    if product.kind == "auto":
+        kind = product_kind([read_sample(record).image for record in a_few(goods)])
+        product = product.model_copy(update={"kind": kind})
+    if product.turns == "auto":
+        step = max(1, len(goods) // _COMPARED)
+        some = [letterbox(read_sample(r).image, _SIDE)[0] for r in goods[::step][:_COMPARED]]
+        squares = np.stack(some)
+        encoder = LiteEncoder.imagenet(torch.from_numpy(squares).permute(0, 3, 1, 2).float() / 255)
+        found = symmetries(squares, encoder)
+        product = product.model_copy(update={"turns": found})
+    logger.info(
+        "the product is %s; it may be turned: %s",
+        "an object" if product.kind == "object" else "a surface",
+        ", ".join(product.turns) or "no",
+    )
+    return config.model_copy(update={"product": product})
+
+
+def a_few(goods: Sequence[Record]) -> Sequence[Record]:
+    """Return a dozen good photos, spread over all of them."""
+    return goods[:: max(1, len(goods) // _LOOK_AT)][:_LOOK_AT]
 
 
 class Goods:

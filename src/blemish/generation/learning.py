@@ -23,7 +23,6 @@ from blemish.config import read_yaml, validated, write_yaml
 from blemish.data import (
     Dataset,
     first_third,
-    letterbox,
     natural_key,
     read_sample,
     refuse_inside,
@@ -34,7 +33,7 @@ from blemish.generation.crops import window_around
 from blemish.generation.embedding import Embedding
 from blemish.generation.exemplars import Exemplar, as_picture
 from blemish.generation.generator import Generator
-from blemish.generation.goods import Goods
+from blemish.generation.goods import Goods, a_few, settled
 from blemish.generation.inversion import Inversion, InversionSettings
 from blemish.generation.masks import Template
 from blemish.generation.normality import Normality
@@ -44,16 +43,14 @@ from blemish.generation.saving import open_painting_backbone, save_parts
 from blemish.generation.views import Subject
 from blemish.generation.workers import one_thread
 from blemish.generator_config import GeneratorConfig
-from blemish.networks import LiteEncoder
-from blemish.networks.symmetry import symmetries
 from blemish.records import Record, Sample
-from blemish.synthesis import foreground, product_kind
+from blemish.synthesis import foreground
 from blemish.training import Plan, Run
 from blemish.version import __version__
 
 CONFIG, PHOTOS, GENERATOR = "generator.yaml", "photos.json", "generator"
 Shots = int | Literal["third"] | None
-_LOOK_AT, _COMPARED, _SIDE, _TRIED = 12, 48, 256, 6
+_TRIED = 6
 
 
 def few_shot(dataset: Dataset, shots: Shots = None) -> tuple[Record, ...]:
@@ -126,7 +123,7 @@ def learn(
         )
     refuse_inside(dataset, folder)
     samples = [read_sample(record) for record in records]
-    config = _settled(config, goods)
+    config = settled(config, goods)
     where = hardware.device(device)
     backbone = open_painting_backbone(config, where)
     shown = [{"image": r.image.relative_to(dataset.root).as_posix(), **named(r)} for r in records]
@@ -137,7 +134,7 @@ def learn(
     repertoire = Repertoire(exemplars, (), normality=normality)
     if isinstance(backbone, PixelCodec):
         pictures = [as_picture(sample.image) for sample in samples]
-        backbone.standardise([*pictures, *(as_picture(read_sample(r).image) for r in _some(goods))])
+        backbone.standardise([*pictures, *(as_picture(read_sample(r).image) for r in a_few(goods))])
     facts: dict[str, Any] = {
         "blemish": __version__,
         "photos": shown,
@@ -166,6 +163,11 @@ def learn(
     return Generator.load(folder / GENERATOR, device=device)
 
 
+def small_plan(iterations: int | None = None, seconds: float | None = None) -> Plan:
+    """Return how the network of an office computer learns: it gets far within minutes, then settles."""
+    return Plan(iterations, seconds, validations=6, warmup=20, decay=0.3, ema=0.99)
+
+
 def length(plan: Plan) -> dict[str, float | None]:
     """Return how long a plan lets the network learn, as a generator's facts tell it."""
     return {"iterations": plan.iterations, "seconds": plan.planned_seconds}
@@ -182,31 +184,6 @@ def _unfilled(generator: Generator, goods: Goods) -> list[str]:
         if fill < generator.repertoire.gate(label).least_fill:
             found.append(label)
     return found
-
-
-def _settled(config: GeneratorConfig, goods: Sequence[Record]) -> GeneratorConfig:
-    """Return the settings with every `auto` decided by a look at the good photos."""
-    product = config.product
-    if product.kind == "auto":
-        kind = product_kind([read_sample(record).image for record in _some(goods)])
-        product = product.model_copy(update={"kind": kind})
-    if product.turns == "auto":
-        step = max(1, len(goods) // _COMPARED)
-        some = [letterbox(read_sample(r).image, _SIDE)[0] for r in goods[::step][:_COMPARED]]
-        squares = np.stack(some)
-        encoder = LiteEncoder.imagenet(torch.from_numpy(squares).permute(0, 3, 1, 2).float() / 255)
-        found = symmetries(squares, encoder)
-        product = product.model_copy(update={"turns": found})
-    runtime.logger.info(
-        "the product is %s; it may be turned: %s",
-        "an object" if product.kind == "object" else "a surface",
-        ", ".join(product.turns) or "no",
-    )
-    return config.model_copy(update={"product": product})
-
-
-def _some(goods: Sequence[Record]) -> Sequence[Record]:
-    return goods[:: max(1, len(goods) // _LOOK_AT)][:_LOOK_AT]
 
 
 def _claim(

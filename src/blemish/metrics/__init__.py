@@ -29,7 +29,14 @@ from blemish.metrics.ranking import (
 )
 from blemish.metrics.regions import ProMode, pro, pro_curve
 from blemish.metrics.resampling import ImageCounts, percentile_interval, redrawn, weighted_auroc
-from blemish.metrics.uncertainty import Interval, alarm_chance, alarm_rate, bootstrap, wilson
+from blemish.metrics.uncertainty import (
+    Interval,
+    alarm_chance,
+    alarm_rate,
+    bootstrap,
+    unanimous,
+    wilson,
+)
 
 __all__ = [
     "Curve",
@@ -59,6 +66,7 @@ __all__ = [
     "redrawn",
     "roc_curve",
     "separability",
+    "unanimous",
     "weighted_auroc",
     "wilson",
 ]

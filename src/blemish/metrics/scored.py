@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from blemish.metrics.pixels import PixelScores
 from blemish.metrics.ranking import auroc, average_precision, f1_max
-from blemish.metrics.uncertainty import bootstrap
+from blemish.metrics.uncertainty import bootstrap, unanimous
 from blemish.randomness import numpy_generator
 from blemish.records import GOOD
 
@@ -72,10 +72,15 @@ class Scored:
         return {label: self.figures([label]) for label in sorted(self.images) if label != GOOD}
 
     def interval(self) -> tuple[float, float] | None:
-        """Return the 95 % bootstrap interval of the image AUROC, None where it is undefined."""
+        """Return the 95 % interval of the image AUROC, None where the photos do not tell one.
+
+        By the bootstrap; of a perfect figure, which redrawing does not move, by `unanimous`.
+        """
         scores = [s for values in self.images.values() for s in values]
         truth = [label != GOOD for label, values in self.images.items() for _ in values]
-        if len(set(truth)) < 2:
-            return None
-        found = bootstrap(auroc, scores, truth, numpy_generator(0, "bootstrap"))
-        return (found.low, found.high)
+        area, defects = auroc(scores, truth), sum(truth)
+        if area in (0, 1):
+            found = unanimous(area, min(defects, len(truth) - defects))
+        else:
+            found = bootstrap(auroc, scores, truth, numpy_generator(0, "bootstrap"))
+        return (found.low, found.high) if math.isfinite(found.low) else None

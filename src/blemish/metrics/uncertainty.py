@@ -36,8 +36,10 @@ def bootstrap(
     """Return the percentile bootstrap interval of an image-level metric (Efron 1979).
 
     Stratified: every repeat draws, with replacement, as many good and as many defective images as
-    there are, so that no repeat loses a class. metric: a function of scores and labels such as
-    `auroc`; scores: (n,); labels: (n,), 1 = defect; level: the share of repeats inside.
+    there are, so that no repeat loses a class. NaNs where all repeats agree, as they do on a perfect
+    figure: an interval of no width would say that so few images leave no doubt (see `unanimous`).
+    metric: a function of scores and labels such as `auroc`; scores: (n,); labels: (n,), 1 = defect;
+    level: the share of repeats inside.
 
     Raises:
         ConfigError: `repeats` is below 1, or `level` is outside (0, 1).
@@ -57,8 +59,24 @@ def bootstrap(
         normal = rng.choice(ranking.normal, len(ranking.normal))
         defect = rng.choice(ranking.defect, len(ranking.defect))
         values[repeat] = metric(np.concatenate([normal, defect]), truth)
+    if np.ptp(values) == 0:
+        return Interval(float("nan"), float("nan"))
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
+
+
+def unanimous(area: float, pairs: int, *, level: float = 0.95) -> Interval:
+    """Return the interval of an AUROC of exactly 1 or 0 (Clopper and Pearson 1934, at all hits).
+
+        area = 1:  A >= ((1 - level) / 2)^(1 / pairs),    area = 0:  its mirror image
+
+    pairs: the number of good images or of defective ones, whichever is smaller. So many pairs of one
+    each share no image: independent trials, each in order with a chance of A, and all with A^pairs.
+    Nothing narrower holds for all scores: where a share 1 - A of the rarer kind looks just like the
+    other, all images are in order with that chance.
+    """
+    least: float = ((1 - level) / 2) ** (1 / pairs)
+    return Interval(least, 1.0) if area == 1 else Interval(0.0, 1 - least)
 
 
 def wilson(hits: int, trials: int, *, level: float = 0.95) -> Interval:

@@ -4,5 +4,17 @@ from blemish.training.checkpoint import CHECKPOINT
 from blemish.training.plan import Interrupted, Outcome, Plan, State, Task
 from blemish.training.run import LOG, Run
 from blemish.training.stream import stream
+from blemish.training.trackers import refuse_missing
 
-__all__ = ["CHECKPOINT", "LOG", "Interrupted", "Outcome", "Plan", "Run", "State", "Task", "stream"]
+__all__ = [
+    "CHECKPOINT",
+    "LOG",
+    "Interrupted",
+    "Outcome",
+    "Plan",
+    "Run",
+    "State",
+    "Task",
+    "refuse_missing",
+    "stream",
+]

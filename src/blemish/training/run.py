@@ -10,7 +10,6 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from blemish import hardware
-from blemish.errors import ArtifactError, BlemishError, DependencyError
+from blemish.errors import ArtifactError, BlemishError
 from blemish.runtime import alone, atomic_write, logger
 from blemish.training.checkpoint import CHECKPOINT, finite, read_checkpoint, write_checkpoint
 from blemish.training.pace import Pace
 from blemish.training.plan import Interrupted, Outcome, Plan, State, Task
+from blemish.training.trackers import refuse_missing
 
 LOG = "log.jsonl"
-_TRACKERS = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
 
 
 class Run:
@@ -37,15 +36,7 @@ class Run:
     def __init__(self, task: Task, plan: Plan, folder: Path, *, cpu: bool = False) -> None:
         if (plan.iterations is None) == (plan.seconds is None):
             raise BlemishError("give either a number of iterations or a budget of seconds")
-        for name in plan.trackers:
-            if name not in _TRACKERS:
-                raise DependencyError(
-                    f"there is no tracker {name!r}", hint=f"choose of: {', '.join(_TRACKERS)}"
-                )
-            if find_spec(_TRACKERS[name]) is None:
-                raise DependencyError(
-                    f"{name} is not installed", hint="pip install 'blemish[trackers]'"
-                )
+        refuse_missing(plan.trackers)
         self.task, self.plan, self.folder = task, plan, folder
         hardware.processes(cpu=cpu)
         self.accelerator = Accelerator(

@@ -51,6 +51,21 @@ def test_a_run_takes_one_measure_of_its_length():
         parser().parse_args(["train", "data", "--out", "run", "--budget", "2m", "--epochs", "3"])
 
 
+def test_a_threshold_and_a_rate_of_false_alarms_exclude_each_other(capsys):
+    words = ["inspect", "detector", "photos", "--threshold", "0.5"]
+    assert parser().parse_args(words).threshold == 0.5
+    with pytest.raises(SystemExit):
+        parser().parse_args([*words, "--false-alarm-rate", "0.1"])
+    assert "not allowed with argument --threshold" in capsys.readouterr().err
+
+
+def test_the_help_of_calibrate_says_what_counts_as_a_part(capsys):
+    with pytest.raises(SystemExit):
+        parser().parse_args(["calibrate", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Photos of one part count as one where PyTorch is installed" in told
+
+
 def test_help_waits_for_no_heavy_import():
     program = (
         "import sys\nfrom blemish.cli import main\n"

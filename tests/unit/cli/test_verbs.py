@@ -68,6 +68,30 @@ def test_a_preset_that_there_is_not_is_refused_wherever_it_is_named(train, word)
     assert "there is no preset" in said.talk
 
 
+@pytest.mark.parametrize(
+    ("detector", "words", "place"),
+    [
+        ("run/detector", [], "run/evaluation"),
+        ("run/anew", [], "run/anew-evaluation"),
+        ("run/edge", ["--out", "there"], "there"),
+    ],
+)
+def test_detectors_in_one_folder_do_not_overwrite_each_others_report(
+    blemish, product, monkeypatch, detector, words, place
+):
+    places: list[Path] = []
+    monkeypatch.setattr(verbs.Detector, "load", lambda *_, **__: None)
+    monkeypatch.setattr(verbs, "_evaluate", lambda _, __, out, ___: places.append(out) or {})
+    assert blemish("evaluate", detector, product, *words).code == 0
+    assert places == [Path(place)]
+
+
+def test_from_within_its_folder_a_detector_is_called_by_the_folders_name(tmp_path, monkeypatch):
+    (tmp_path / "anew").mkdir()
+    monkeypatch.chdir(tmp_path / "anew")
+    assert verbs._beside(Path()).name == "anew-evaluation"
+
+
 def test_too_little_memory_on_the_card_is_a_sentence_that_says_what_takes_less(
     blemish, product, tmp_path, monkeypatch
 ):

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blemish.data.check import check
+from blemish.config import CalibrationConfig, DataConfig
+from blemish.data import encode_png, hold_out
+from blemish.data.check import ENOUGH_GOOD, check
 from blemish.data.images import read_image
 from blemish.data.readers import read_dataset
 from blemish.errors import ImageError
@@ -17,7 +19,7 @@ from blemish.errors import ImageError
 @pytest.fixture
 def clean(tmp_path, paint, spot):
     """A small dataset with nothing wrong."""
-    for number in range(10):
+    for number in range(ENOUGH_GOOD):
         paint(f"train/good/{number}.png")
     paint("test/good/a.png")
     for number in range(2):
@@ -36,9 +38,9 @@ def test_a_clean_dataset_has_no_problems_and_is_counted(clean):
     report = check(clean)
     assert report.ok
     assert report.problems == ()
-    assert report.counts == {"train": {"good": 10}, "test": {"crack": 2, "good": 1}}
-    assert report.sizes == {(40, 48): 13}
-    assert json.loads(json.dumps(report.summary()))["sizes"] == {"48x40": 13}
+    assert report.counts == {"train": {"good": 76}, "test": {"crack": 2, "good": 1}}
+    assert report.sizes == {(40, 48): 79}
+    assert json.loads(json.dumps(report.summary()))["sizes"] == {"48x40": 79}
 
 
 def test_an_unreadable_photo_is_an_error(clean):
@@ -53,7 +55,7 @@ def test_a_mask_without_an_image_is_an_error_that_reading_survives(clean, paint,
     report = check(clean)
     assert "mask without an image" in only_problem(report).what
     assert not report.ok
-    assert len(read_dataset(clean).records) == 13
+    assert len(read_dataset(clean).records) == 79
 
 
 def test_folders_of_photos_beside_the_splits_are_reported_with_their_place(clean, paint, spot):
@@ -111,6 +113,34 @@ def test_an_empty_or_misfit_mask_is_an_error(clean, paint, mask, what):
     assert not report.ok
 
 
+@pytest.mark.parametrize(
+    ("marked", "share"), [(1920, "all"), (1872, "98%"), (1153, "60%"), (1152, None), (1, None)]
+)
+def test_a_mask_of_most_of_its_photo_is_a_warning_that_it_may_be_inverted(clean, paint, marked, share):
+    mask = np.zeros(40 * 48, np.uint8)
+    mask[:marked] = 255
+    paint("ground_truth/crack/1_mask.png", mask.reshape(40, 48))
+    report = check(clean)
+    assert report.ok
+    if share is None:
+        assert report.problems == ()
+    else:
+        problem = only_problem(report)
+        assert problem.severity == "warning"
+        assert f"1_mask.png covers {share} of its photo: it may be inverted" in problem.what
+        assert "white where the defect is" in problem.fix
+
+
+def test_a_mask_drawn_in_transparency_covers_all_of_its_photo(clean, spot):
+    layer = np.full((40, 48, 4), 255, np.uint8)
+    layer[..., 3] = spot
+    Image.fromarray(layer).save(clean / "ground_truth/crack/1_mask.png")
+    problem = only_problem(check(clean))
+    assert "covers all of its photo" in problem.what
+    assert "drawn in transparency" in problem.what
+    assert "without transparency" in problem.fix
+
+
 def test_the_same_pixels_in_train_and_test_are_an_error_whatever_the_file(clean):
     Image.fromarray(read_image(clean / "train/good/3.png")).save(clean / "test/good/b.bmp")
     report = check(clean)
@@ -131,10 +161,33 @@ def test_a_photo_saved_again_in_the_other_split_is_a_warning(clean, quality):
 
 
 def test_too_few_good_photos_are_an_error(clean):
-    (clean / "train/good/9.png").unlink()
+    for number in range(9, ENOUGH_GOOD):
+        (clean / f"train/good/{number}.png").unlink()
     report = check(clean)
     assert "9 readable good photos" in only_problem(report).what
     assert not report.ok
+
+
+@pytest.mark.parametrize(("count", "kept", "rate"), [(75, 18, "5%"), (24, 6, "14%"), (10, 2, "33%")])
+def test_too_few_good_photos_for_the_usual_promise_are_a_warning(clean, count, kept, rate):
+    for number in range(count, ENOUGH_GOOD):
+        (clean / f"train/good/{number}.png").unlink()
+    report = check(clean)
+    assert report.ok
+    problem = only_problem(report)
+    assert problem.severity == "warning"
+    words = f"{count} good photos to train on: a quarter is held out, and {kept} cannot promise"
+    assert problem.what == f"{words} a false-alarm rate of 5%, only {rate}"
+    assert "take 76 or more" in problem.fix
+
+
+def test_enough_good_photos_are_those_of_which_training_holds_out_enough(clean):
+    train, data = read_dataset(clean).train, DataConfig()
+    needed = 1 / CalibrationConfig().false_alarm_rate - 1
+    for records, enough in ((train, True), (train[1:], False)):
+        at_least = min(data.holdout_at_least, len(records) // 4)
+        split = hold_out(records, seed=0, fraction=data.holdout, at_least=at_least)
+        assert (len(split.validation) >= needed) is enough
 
 
 def test_odd_photos_and_left_out_files_are_warnings(clean, paint):
@@ -190,13 +243,34 @@ def test_copies_among_the_good_training_photos_are_one_warning(clean):
 
 
 def test_a_bad_manifest_is_reported_line_by_line(tmp_path, paint):
-    for number in range(10):
+    for number in range(ENOUGH_GOOD):
         paint(f"{number}.png")
-    lines = [f'{{"image": "{n}.png"}}' for n in range(10)] + ["{", '{"image": "../x.png"}']
+    lines = [f'{{"image": "{n}.png"}}' for n in range(ENOUGH_GOOD)] + ["{", '{"image": "../x.png"}']
     (tmp_path / "manifest.jsonl").write_text("\n".join(lines))
     report = check(tmp_path)
-    assert [p.what.split(": ")[0].split()[-1] for p in report.problems] == ["11", "12"]
-    assert report.counts == {"train": {"good": 10}}
+    assert [p.what.split(": ")[0].split()[-1] for p in report.problems] == ["77", "78"]
+    assert report.counts == {"train": {"good": 76}}
+
+
+@pytest.mark.parametrize("drawn", [0, 1, 2])
+def test_photos_of_a_manifest_without_a_mask_are_a_warning_even_where_others_have_one(
+    clean, spot, drawn
+):
+    (clean / "mask.png").write_bytes(encode_png(spot > 0))
+    lines = [{"image": f"train/good/{n}.png"} for n in range(ENOUGH_GOOD)]
+    for number in range(2):
+        mask = {"mask": "mask.png"} if number < drawn else {}
+        lines.append({"image": f"test/crack/{number}.png", "label": "crack", **mask})
+    (clean / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    report = check(clean)
+    assert report.ok
+    if drawn == 2:
+        assert report.problems == ()
+    else:
+        problem = only_problem(report)
+        assert problem.what.startswith(f"{2 - drawn} photos of crack have no mask")
+        assert problem.fix == "draw masks, and write their paths as mask into the lines of their photos"
+    assert check(clean, masks="none").problems == ()
 
 
 @pytest.mark.parametrize("name", ["absent", "empty"])

@@ -26,13 +26,22 @@ def test_paths_are_ordered_folder_by_folder():
 
 
 @pytest.mark.parametrize("name", ["../x.png", "a/../../x.png", "/etc/x.png", "", None, 3, "a\0b"])
-def test_a_path_that_leaves_the_dataset_is_refused(tmp_path, name):
+@pytest.mark.parametrize("links", [True, False])
+def test_a_path_that_leaves_the_dataset_is_refused(tmp_path, name, links):
     with pytest.raises(DatasetError) as caught:
-        path_inside(tmp_path, name, "image")
+        path_inside(tmp_path, name, "image", links=links)
     assert caught.value.hint
+
+
+def test_a_root_may_be_the_folder_that_one_is_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert path_inside(Path(), "a/../x.png", "image", links=False) == Path("a/../x.png")
+    with pytest.raises(DatasetError, match="leaves the dataset"):
+        path_inside(Path(), "../x.png", "image", links=False)
 
 
 def test_a_link_that_leaves_the_dataset_is_refused(tmp_path):
     (tmp_path / "out").symlink_to("/")
     with pytest.raises(DatasetError, match="leaves the dataset"):
         path_inside(tmp_path, "out/x.png", "image")
+    assert path_inside(tmp_path, "out/x.png", "image", links=False) == tmp_path / "out/x.png"

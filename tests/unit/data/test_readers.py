@@ -163,6 +163,22 @@ def test_a_manifest_is_read_with_its_defaults(tmp_path, paint, spot):
     assert read_dataset(tmp_path).layout == "manifest"
 
 
+@pytest.mark.parametrize("label", ["good", "Good", "OK", "normal"])
+def test_a_label_of_a_manifest_is_good_wherever_a_folder_of_that_name_is(tmp_path, paint, spot, label):
+    paint(f"{label}/1.png"), paint("2.png"), paint("dent/3.png"), paint("m.png", spot)
+    lines = [{"image": f"{label}/1.png", "label": label, "mask": "m.png"}]
+    lines += [{"image": "2.png", "label": label, "split": "test"}]
+    lines += [{"image": "dent/3.png", "label": "OKAY"}]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    records = read_dataset(tmp_path).records
+    by_name = {record.image.name: record for record in records}
+    assert by_name["1.png"] == Record(tmp_path / label / "1.png")
+    assert by_name["2.png"] == Record(tmp_path / "2.png", split="test")
+    assert by_name["3.png"] == Record(tmp_path / "dent/3.png", "OKAY", "test")
+    (tmp_path / "manifest.jsonl").unlink(), (tmp_path / "2.png").unlink(), (tmp_path / "m.png").unlink()
+    assert {r.image.name for r in read_dataset(tmp_path).records if r.is_good} == {"1.png"}
+
+
 def test_a_generated_pair_that_did_not_pass_its_gate_is_left_out_and_reported(tmp_path, paint, spot):
     paint("good.png"), paint("m.png", spot)
     lines = [{"image": "good.png"}]

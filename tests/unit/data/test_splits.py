@@ -139,6 +139,19 @@ def test_a_written_split_reads_back_even_from_another_place(photos, tmp_path):
     assert there.digest == split.digest
 
 
+def test_a_split_of_linked_photos_reads_back_and_its_hashes_guard_what_lies_behind(photos, tmp_path):
+    records = photos(6, "elsewhere")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/good").symlink_to(tmp_path / "elsewhere")
+    linked = [Record(tmp_path / "data/good" / record.image.name) for record in records]
+    split = hold_out(linked, seed=0)
+    write_split(tmp_path / "split.json", split, tmp_path / "data")
+    assert read_split(tmp_path / "split.json", tmp_path / "data") == split
+    records[2].image.write_text("retouched")
+    with pytest.raises(DatasetError, match=r"2.png changed"):
+        read_split(tmp_path / "split.json", tmp_path / "data")
+
+
 def test_a_changed_or_missing_file_is_named(photos, tmp_path):
     records = photos(6)
     split = hold_out(records, seed=0)
@@ -166,6 +179,7 @@ def test_an_edited_split_file_is_refused(photos, tmp_path):
         "schema 2": good | {"schema": 2},
         "not a split file": {"schema": 1},
         "leaves the dataset": good | {"train": [good["train"][0] | {"image": "../x.png"}]},
+        "leaves the dataset: /": good | {"train": [good["train"][0] | {"image": "/x.png"}]},
     }
     for what, content in cases.items():
         path.write_text(json.dumps(content))

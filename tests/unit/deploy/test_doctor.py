@@ -24,8 +24,10 @@ def test_missing_weights_are_said_with_the_way_out(monkeypatch):
 
 def test_what_does_not_fit_into_memory_is_said(monkeypatch):
     monkeypatch.setattr(doctor, "_memory", lambda _: 2 * 2**30)
-    fits = {name: preset["fits"] for name, preset in examine()["presets"].items()}
+    facts = examine()
+    fits = {name: preset["weights_fit"] for name, preset in facts["presets"].items()}
     assert fits == {"paper": False, "base": True, "fast": True}
+    assert "activations of a batch come on top" in facts["note"]
 
 
 def test_the_facts_name_versions_that_are_installed():

@@ -13,11 +13,11 @@ from PIL import Image
 from blemish.artifacts import load_artifact
 from blemish.config import InspectorConfig, parse, read_yaml
 from blemish.data import read_dataset, read_split, write_sample
-from blemish.detection import TrainedDetector, train
+from blemish.detection import TrainedDetector, train, trainer
 from blemish.detection.evidence import Opinion, usual
 from blemish.detection.photos import Photos
 from blemish.detection.trainer import InspectorTask, calibrated
-from blemish.errors import ArtifactError, DatasetError
+from blemish.errors import ArtifactError, BlemishError, DatasetError
 from blemish.networks.kinship import families
 from blemish.runtime import file_sha256
 from blemish.training import Plan
@@ -68,9 +68,68 @@ def test_all_good_photos_are_remembered(run_folder, product):
         assert len(weights[name].unique()) > len(split.train) / 2
 
 
-def test_a_folder_with_a_run_is_left_alone(run_folder, product, tiny):
+@pytest.fixture
+def nothing_read(monkeypatch):
+    """Let the test fail where photos are read."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("photos were read")
+
+    monkeypatch.setattr(trainer, "families", fail)
+
+
+@pytest.mark.usefixtures("nothing_read")
+def test_a_folder_with_a_run_is_left_alone_before_any_photo_is_read(run_folder, product, tiny):
     with pytest.raises(ArtifactError, match="holds a run already"):
         train(read_dataset(product), tiny(), run_folder, ONE, device="cpu")
+
+
+@pytest.mark.usefixtures("nothing_read")
+def test_what_can_be_refused_at_once_is_and_leaves_no_folder(product, tiny, tmp_path):
+    bare, folder = tiny(synthesis={"textures": str(tmp_path / "nowhere")}), tmp_path / "run"
+    with pytest.raises(DatasetError, match="expected pictures below"):
+        train(read_dataset(product), bare, folder, ONE, device="cpu")
+    with pytest.raises(BlemishError, match="no tracker 'notebook'"):
+        train(read_dataset(product), tiny(), folder, replace(ONE, trackers=("notebook",)), device="cpu")
+    assert not folder.exists()
+
+
+def test_a_start_that_was_refused_late_is_put_right_with_other_settings(
+    product, tiny, tmp_path, monkeypatch
+):
+    def refuse(*_: object, **__: object) -> None:
+        raise BlemishError("not like this")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "InspectorTask", refuse)
+        with pytest.raises(BlemishError, match="not like this"):
+            train(read_dataset(product), tiny(training={"seed": 1}), tmp_path, ONE, device="cpu")
+    assert (tmp_path / "split.json").exists()
+    assert train(read_dataset(product), tiny(), tmp_path, ONE, device="cpu").facts["iterations"] == 1
+    assert parse(read_yaml(tmp_path / "config.yaml")) == tiny()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_is_not_written_over_while_another_program_prepares_it(
+    product, tiny, tmp_path, written_elsewhere, resume
+):
+    with (
+        written_elsewhere(tmp_path / "run"),
+        pytest.raises(ArtifactError, match="another program is writing"),
+    ):
+        train(read_dataset(product), tiny(), tmp_path / "run", ONE, device="cpu", resume=resume)
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_the_threshold_that_cannot_be_kept_is_said_once_and_before_training(
+    product, tiny, tmp_path, caplog
+):
+    caplog.set_level("INFO", "blemish")
+    train(read_dataset(product), tiny(), tmp_path / "run", ONE, device="cpu")
+    said = ["cannot promise" in message for message in caplog.messages]
+    begun = ["iteration 1:" in message for message in caplog.messages]
+    assert sum(said) == 1
+    assert said.index(True) < begun.index(True)
 
 
 def test_a_run_is_not_resumed_with_other_settings(run_folder, product, tiny):

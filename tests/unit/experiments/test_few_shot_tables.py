@@ -8,13 +8,16 @@ import pytest
 from blemish.experiments.few_shot_tables import (
     LOCALISATION,
     average_table,
+    classification_averages,
     classification_table,
+    detectors_table,
     gain_table,
     localisation_table,
     papers_protocol_table,
     printed_rows,
     type_table,
 )
+from blemish.experiments.printed import MATCHED
 from blemish.experiments.reported import reported
 from blemish.experiments.runs import Redrawn, Runs
 from blemish.experiments.tables import Experiment, Table, markdown
@@ -47,7 +50,7 @@ def test_a_row_has_the_means_over_the_seeds_and_the_intervals_of_two_columns(mad
     assert "Mean of 2 seeds, which share one generator and one set of pairs;" in table.caption
     found = cells(table)
     assert list(found) == ["trained on", "---", "real", "generated+real"]
-    assert found["generated+real"][1] == "1.000 [1.000, 1.000]"
+    assert found["generated+real"][1].split()[0] == "1.000"
     for column, text in zip(LOCALISATION, found["real"], strict=True):
         first, second = (one["figures"][column.key] for one in runs["real"].results)
         assert text.split()[0] == f"{(first + second) / 2:.3f}"
@@ -97,6 +100,11 @@ def test_types_have_a_column_each():
     }
 
 
+def answered(bar: float, spot: float, types: tuple[str, str] = ("bar", "spot")) -> dict:
+    shares = dict(zip(types, (bar, spot), strict=True))
+    return {"accuracy": (bar + spot) / 2, "photos": 20, "per_type": shares}
+
+
 def test_the_papers_protocol_shows_the_weights_chosen_on_the_test_photos():
     both = [result(figures=every(0.5), test_selected=every(value)) for value in (0.8, 0.9)]
     found = cells(papers_protocol_table("tile", {"real": Runs(both, [])}))
@@ -104,9 +112,6 @@ def test_the_papers_protocol_shows_the_weights_chosen_on_the_test_photos():
 
 
 def test_accuracy_is_a_mean_over_seeds_with_wilsons_interval_of_one_test_set():
-    def answered(bar: float, spot: float) -> dict:
-        return {"accuracy": (bar + spot) / 2, "photos": 20, "per_type": {"bar": bar, "spot": spot}}
-
     runs = {
         "real": Runs([answered(0.6, 1.0), answered(0.8, 0.8)], []),
         "generated": Runs([answered(1.0, 1.0)], []),
@@ -120,6 +125,49 @@ def test_accuracy_is_a_mean_over_seeds_with_wilsons_interval_of_one_test_set():
         "real": ["0.800 [0.584, 0.919]", "0.700", "0.900"],
         "generated": ["1.000 [0.839, 1.000]", "1.000", "1.000"],
     }
+
+
+def test_the_papers_classifiers_stand_beside_those_of_its_products():
+    types = ("hole", "print")
+    table = classification_table("hazelnut", {"real": Runs([answered(0.5, 0.7, types)], [])})
+    # AnomalyDiffusion, Table 4
+    ours, *others = table.rows
+    assert ours.figure("accuracy").value == pytest.approx(0.6)
+    printed = {row.name: row.figure("accuracy").value for row in others}
+    assert printed["DFMGAN"] == pytest.approx(0.8194)
+    assert printed["AnomalyDiffusion"] == pytest.approx(0.8542)
+    assert len(printed) == 7
+    assert {row.note for row in others} == {"AnomalyDiffusion (arXiv:2312.05767), Table 4"}
+    assert MATCHED in table.caption
+
+
+def test_accuracies_are_averaged_over_products_and_only_of_methods_that_all_have():
+    nuts, metal = ("hole", "print"), ("bent", "flip")
+    found = {
+        "hazelnut": {
+            "real": Runs([answered(0.5, 0.7, nuts)], []),
+            "generated": Runs([answered(0.1, 0.1, nuts)], []),
+        },
+        "metal_nut": {"real": Runs([answered(0.1, 0.3, metal), answered(0.3, 0.5, metal)], [])},
+    }
+    table = classification_averages(found, "All", "weights/imagenet.pth")
+    ours, *others = table.rows
+    assert (ours.name, ours.figure("accuracy").value) == ("real", pytest.approx((0.6 + 0.3) / 2))
+    printed = {row.name: row for row in others}
+    # AnomalyDiffusion, Table 4: 81.94 and 64.58; 85.42 and 59.38
+    assert printed["DFMGAN"].figure("accuracy").value == pytest.approx(0.7326)
+    assert printed["AnomalyDiffusion"].figure("accuracy").value == pytest.approx(0.724)
+    assert {row.origin for row in others} == {"averaged"}
+    assert table.caption.startswith("Mean over the products. A ResNet-34, from imagenet.pth, trained")
+
+
+def test_the_papers_mean_accuracy_stands_beside_all_its_products():
+    names = reported("anomalydiffusion-4").rows
+    found = {name: {"real": Runs([{"accuracy": 0.5, "per_type": {}}], [])} for name in names}
+    rows = {row.name: row for row in classification_averages(found, "All").rows}
+    own = rows["AnomalyDiffusion, printed average"]
+    assert own.figure("accuracy").value == pytest.approx(0.6609)
+    assert own.note.endswith("The caption says ResNet-18, the text ResNet-34")
 
 
 def groups(*products: str) -> dict[str, dict[str, Runs]]:
@@ -142,30 +190,88 @@ def test_an_average_is_over_the_products_and_only_of_methods_that_all_have():
 
 @pytest.mark.parametrize("names", [["nut"], ["bottle", "nut"], ["Bottle"]])
 def test_nothing_is_printed_beside_products_that_are_not_mvtecs(names):
-    assert printed_rows(names) == []
-    assert all(row.origin == "measured" for row in average_table(groups(*names), "All").rows)
+    found = groups(*names)
+    assert printed_rows(found) == []
+    assert detectors_table(found, "t") is None
+    table = average_table(found, "All")
+    assert all(row.origin == "measured" for row in table.rows)
+    assert table.caption == "Mean over the products."
+
+
+def test_nothing_is_printed_beside_a_product_with_other_defects_than_mvtecs_of_its_name(made_runs):
+    runs = made_runs({"real": [0.05]})
+    runs["real"].results[0]["test_selected"] = every(0.5)
+    tables = [localisation_table("tile", runs, Redrawn(runs, repeats=9))]
+    tables += [papers_protocol_table("tile", runs), average_table({"tile": runs}, "All")]
+    assert not any(row.quoted for table in tables for row in table.rows)
+    assert not any(MATCHED in table.caption for table in tables)
+
+
+def test_a_product_of_mvtec_has_the_papers_localisers_beside_its_own(made_runs):
+    runs = made_runs({"real": [0.05]})
+    runs["real"].results[0] |= {"per_type": {"oil": every(0.5)}, "test_selected": every(0.5)}
+    tables = [localisation_table("tile", runs, Redrawn(runs, repeats=9))]
+    tables.append(papers_protocol_table("tile", runs))
+    for table in tables:
+        names = ["real", "Crop&Paste", "DRAEM", "PRN", "DFMGAN", "AnomalyDiffusion"]
+        assert [row.name for row in table.rows] == names
+        # AnomalyDiffusion, Tables 10 and 11, tile
+        assert table.rows[-1].figure("pixel_ap").value == pytest.approx(0.939)
+        assert table.rows[2].figure("pro").value == pytest.approx(0.953)
+        assert MATCHED in table.caption
 
 
 def test_printed_figures_are_the_papers_means_over_the_products_at_hand():
     pixels, images = reported("anomalydiffusion-10"), reported("anomalydiffusion-11")
     names = ["bottle", "cable", "screw"]
-    rows = {row.name: row for row in printed_rows(names)}
+    found = groups(*names)
+    rows = {row.name: row for row in printed_rows(found)}
     assert set(rows) == {"Crop&Paste", "DRAEM", "PRN", "DFMGAN", "AnomalyDiffusion"}
     for method, row in rows.items():
-        assert (row.origin, row.note) == ("printed", pixels.source)
+        assert (row.origin, row.note) == ("averaged", f"{pixels.source}; {images.source}")
         for key in KEYS:
             table = images if key.startswith("image") else pixels
             expected = fmean(table.rows[name][f"{method}/{key}"] for name in names)
             assert row.figure(key).value == pytest.approx(expected / 100)
-    text = cells(average_table(groups(*names), "All"))
+    text = cells(average_table(found, "All"))
     one = f"_{rows['DRAEM'].figure('pro').value:.3f}_"
-    assert text["_DRAEM_ †"][KEYS.index("pro")] == one
+    assert text["_DRAEM_ §"][KEYS.index("pro")] == one
 
 
 def test_one_product_of_mvtec_has_the_figures_of_its_own_row():
-    row = next(row for row in printed_rows(["bottle"]) if row.name == "AnomalyDiffusion")
+    rows = printed_rows(groups("bottle"))
+    row = next(row for row in rows if row.name == "AnomalyDiffusion")
     # AnomalyDiffusion, Tables 10 and 11, bottle
     expected = {"pixel_auroc": 99.4, "pixel_ap": 94.1, "pixel_f1_max": 87.3, "pro": 94.3}
     expected |= {"image_auroc": 99.8, "image_ap": 99.9, "image_f1_max": 98.9}
     found = {key: 100 * figure.value for key, figure in row.figures.items()}
     assert found == pytest.approx(expected)
+    assert row.origin == "printed"
+
+
+def test_all_of_mvtec_has_the_means_of_the_papers_rows_and_the_averages_that_it_prints():
+    found = groups(*reported("anomalydiffusion-10").rows)
+    rows = {row.name: row for row in average_table(found, "All").rows}
+    mean, own = rows["AnomalyDiffusion"], rows["AnomalyDiffusion, printed average"]
+    assert (mean.origin, own.origin) == ("averaged", "printed")
+    assert mean.figure("pixel_ap").value == pytest.approx(0.8223, abs=5e-5)
+    # AnomalyDiffusion, Tables 10 and 11, last line
+    assert own.figure("pixel_ap").value == pytest.approx(0.814)
+    assert own.figure("image_auroc").value == pytest.approx(0.992)
+    assert "Table 10: The printed averages leave out bottle; Anomaly" in own.note
+    assert own.note.endswith("Table 11")
+
+
+def test_detectors_of_the_paper_have_a_table_of_their_own():
+    table = detectors_table(groups("bottle", "cable"), "Detectors")
+    rows = {row.name: row for row in table.rows}
+    # AnomalyDiffusion, Tables 5 and 12, bottle and cable
+    core = {key: rows["PatchCore"].figure(key).value for key in ("pixel_auroc", "pixel_ap")}
+    assert core == pytest.approx({"pixel_auroc": 0.972, "pixel_ap": 0.7045})
+    assert rows["PatchCore"].figure("pixel_f1_max").value == pytest.approx(0.7355)
+    assert rows["PRN"].figure("pixel_f1_max").value is None
+    assert all(row.origin == "averaged" for row in table.rows)
+    assert [column.key for column in table.columns] == ["pixel_auroc", "pixel_ap", "pixel_f1_max"]
+    whole = detectors_table(groups(*reported("anomalydiffusion-5").rows), "Detectors")
+    own = next(row for row in whole.rows if row.name == "DevNet, printed average")
+    assert own.figure("pixel_auroc").value == pytest.approx(0.864)

@@ -106,6 +106,11 @@ def test_distances_are_those_inside_the_masks_box(report):
     to_real = distances_to(Squared(), made, read, side=64)
     figures = report["types"]["dark"]["alike"]
     assert figures["nearest_read_least"] == pytest.approx(to_real.min(), rel=1e-5)
+    assert report["pictures"] == {
+        "alike": {"dark": 6, "light": 6},
+        "pale": {"dark": 6, "light": 6},
+        "read_real": {"dark": 4, "light": 4},
+    }
     expected = intra_cluster_distance(distances_to(Squared(), made, made, side=64), to_real)
     assert figures["ic_lpips"] == pytest.approx(expected, rel=1e-5)
 
@@ -148,6 +153,7 @@ def test_what_is_undefined_is_null_and_the_same_seed_gives_the_same_bytes():
     assert found[0]["types"]["dark"]["made"]["kid_interval"] is None
     assert found[0]["types"]["light"]["made"]["separability"] is None
     assert found[0]["mean"]["made"]["ic_lpips"] is None
+    assert found[0]["pictures"]["made"] == {"dark": 3, "light": 0}
 
 
 def test_read_defects_without_masks_leave_nothing_to_judge_by():

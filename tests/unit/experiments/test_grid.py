@@ -20,6 +20,7 @@ from blemish.experiments.grid import (
     RESULT,
     all_devices,
     content_digest,
+    fingerprint,
     other_versions,
     run_grid,
 )
@@ -157,6 +158,15 @@ def test_a_result_tells_which_code_made_it_and_a_reader_is_told_of_another(tmp_p
     assert any(told in note for note in notes)
     assert all("blemish 9.9" in note for note in notes)
     assert run_grid(CELLS, tmp_path) == [{"value": 9}, {"value": 1}, {"value": 4}]
+
+
+def test_the_fingerprint_is_of_what_decides_the_results_and_of_nothing_else(tmp_path):
+    run_grid(CELLS, tmp_path / "a")
+    run_grid(CELLS, tmp_path / "b", ["cpu"])
+    run_grid([*CELLS[:2], Square(2, power=3)], tmp_path / "c")
+    first, same, other = (fingerprint(CELLS, tmp_path / name) for name in "abc")
+    assert first == same != other
+    assert len(first.removeprefix("SHA-256 ")) == 64
 
 
 def test_two_cells_of_one_name_and_a_grid_without_a_device_are_refused(tmp_path):

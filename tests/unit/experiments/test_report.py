@@ -129,13 +129,15 @@ def test_every_picture_and_chart_is_described_and_every_table_header_has_a_scope
 def test_the_verdict_counts_photos_in_words() -> None:
     words = verdict(report_of(counted((7, 190), (301, 388))))
     assert words["good"].replace("\u202f", " ") == (
-        "Of 190 good photos, 7 were rejected (3.7 %; 95 % interval 1.8 % to 7.4 %). The target is 5 %. "
-        "By the 20 good photos that set the threshold alone, the rate lies between 0.1 % and 16.8 %."
+        "Of 190 good photos, 7 were rejected (3.7 %; 95 % interval 1.8 % to 7.4 %, if each shows "
+        "another part). The target is 5 %. By the 20 good photos that set the threshold alone, the "
+        "rate lies between 0.1 % and 16.8 %."
     )
     parts = Calibration.of(np.linspace(0.1, 0.499, 20), 0.05, [0, 1, 2, 3] * 5)
     told = verdict(report_of(counted((7, 190), (301, 388)), calibration=parts))["good"]
     assert "By the 20 good photos of 4 parts that set the threshold alone" in told
     assert words["defective"].startswith("Of 388 defective photos, 301 were found (77.6")
+    assert "if each shows another part" in words["defective"]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +202,8 @@ def test_facts_warnings_and_intervals_are_on_the_page() -> None:
             )
         )
     ).text
-    for words in ("1234567", "two photos are copies", "0.612", "0.834"):
+    assumed = "95 % interval, if each photo shows another part"
+    for words in ("1234567", "two photos are copies", "0.612", "0.834", assumed):
         assert words in text
 
 

@@ -202,3 +202,38 @@ def test_an_unknown_table_is_answered_with_those_that_there_are():
     with pytest.raises(ConfigError, match="'anomalydiffusion-13'") as caught:
         reported("anomalydiffusion-13")
     assert "diffusionad-8" in caught.value.hint
+
+
+def test_each_category_has_its_types_of_defects_and_no_other_has():
+    tables = {reported(name).benchmark: reported(name) for name in PER_CATEGORY}
+    assert set(tables) == set(CATEGORIES)
+    # the number of types in MVTec AD (Bergmann et al. 2019, Table 1) is 73
+    count = 0
+    for name in CATEGORIES["mvtec"].split():
+        own = [label for label in MVTEC_TYPES.split() if tables["mvtec"].covers({name: [label]})]
+        count += len(own)
+        assert tables["mvtec"].covers({name: own})
+        assert not tables["mvtec"].covers({name: [*own, "dent"]})
+    assert count == 73
+
+
+MVTEC_TYPES = (
+    "bent bent_lead bent_wire broken broken_large broken_small broken_teeth cable_swap color combined "
+    "contamination crack cut cut_inner_insulation cut_lead cut_outer_insulation damaged_case defective "
+    "fabric_border fabric_interior faulty_imprint flip fold glue glue_strip gray_stroke hole liquid "
+    "manipulated_front metal_contamination misplaced missing_cable missing_wire oil pill_type poke "
+    "poke_insulation print rough scratch scratch_head scratch_neck split_teeth squeeze squeezed_teeth "
+    "thread thread_side thread_top"
+)
+
+
+def test_a_product_is_of_a_benchmark_by_its_name_and_its_types_of_defects():
+    mvtec, visa, several = (reported(f"diffusionad-{number}") for number in (5, 1, 2))
+    assert mvtec.covers({"screw": ["thread_top"], "tile": ["oil", "rough"]})
+    assert not mvtec.covers({"screw": ["thread_top"], "tile": ["chip"]})
+    assert not mvtec.covers({"screw": ["oil"]})
+    assert not mvtec.covers({"candle": ["anomaly"]})
+    assert visa.covers({"candle": ["anomaly"]})
+    assert not mvtec.covers({})
+    assert not several.covers({"DRAEM": []})
+    assert not reported("anomalydiffusion-4").covers({"toothbrush": ["defective"]})

@@ -144,6 +144,6 @@ def test_at_the_papers_scale_the_papers_generator_paints_unless_another_is_asked
 
 
 def test_the_facts_name_scale_seeds_and_data(factory):
-    facts = request(factory / "nut", seeds=(0, 3)).facts()
+    facts = request(factory / "nut", seeds=(0, 3)).facts([])
     assert (facts["scale"], facts["seeds"], facts["data"]) == ("fast", "0, 3", "nut")
     assert all(isinstance(value, str) for value in facts.values())

@@ -127,6 +127,17 @@ def test_the_legend_tells_the_signs_that_occur_and_no_others() -> None:
     assert "‡" in legend(Table("t", columns, [row]))
 
 
+def test_means_of_what_papers_print_are_called_so_and_do_not_compete() -> None:
+    columns = [Column("a", "A")]
+    table = Table("t", columns, [one(0.9, origin="averaged"), one(0.5), one(0.4)])
+    assert marks(table) == [{}, {"a": "best"}, {}]
+    told = legend(table)
+    assert "Bold: best (of the rows scored here, by the digits shown)." in told
+    assert "§ mean over these products" in told
+    assert "†" not in told
+    assert "| _row_ § | _0.900_ |" in markdown(Experiment("T", "L", [table]))
+
+
 def test_markdown_has_a_cell_for_each_figure_with_its_mark_and_a_dash_where_there_is_none() -> None:
     columns = [Column("a", "AP", meaning="area"), Column("k", "KID", "lower", 1)]
     rows = [

@@ -151,3 +151,13 @@ def test_what_the_paper_prints_stands_beside(variant):
     assert all(row.origin == "printed" for row in table.rows)
     best = max(row.figure("pixel_ap").value for row in table.rows)
     assert best == pytest.approx({"reconstruction": 0.458}.get(variant, 0.814))
+
+
+def test_the_papers_speeds_stand_beside_as_they_are_printed():
+    (table,) = printed_tables("reconstruction")
+    speeds = [row.figure("frames_per_second").value for row in table.rows]
+    assert speeds == [32.4, 0.09, 26.7, 23.5]  # DiffusionAD, Table 3
+    assert table.columns[-1].key == "frames_per_second"
+    assert "Frames per second on an A100." in table.caption
+    (other,) = printed_tables("parts")
+    assert "frames_per_second" not in {column.key for column in other.columns}

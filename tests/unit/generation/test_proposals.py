@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from blemish.config import validated
-from blemish.data import read_image, read_mask, read_sample
+from blemish.data import read_image, read_mask, read_sample, write_png
 from blemish.errors import ConfigError, DatasetError
-from blemish.generation import learn, region_of_interest, write_masks
+from blemish.generation import learn, proposals, region_of_interest, write_masks
 from blemish.generation.painter import Painter
-from blemish.generation.proposals import on_photo, plausible
+from blemish.generation.proposals import mask_files, on_photo, plausible
 from blemish.generator_config import GeneratorConfig
 from blemish.synthesis import foreground
 
@@ -19,6 +21,42 @@ def square(low, high, side=64):
     mask = np.zeros((side, side), np.bool_)
     mask[low:high, low:high] = True
     return mask
+
+
+class Draws:
+    """Stands in for `Painter.mask`: every third attempt is usable, and a kill may come at a call."""
+
+    def __init__(self):
+        self.made, self.killed_at = [], None
+
+    def __call__(self, label, name):
+        self.made.append((label, name[1]))
+        if len(self.made) == self.killed_at:
+            raise KeyboardInterrupt
+        low = 20 + name[1] if label == "rust" else 10
+        return square(low, low + 12) if name[1] % 3 == 2 else square(0, 64)
+
+
+def files_in(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def draws(monkeypatch):
+    draws = Draws()
+    monkeypatch.setattr(Painter, "mask", lambda *given: draws(given[1], given[-1]))
+    return draws
+
+
+@pytest.fixture
+def learned(network, dataset):
+    """Write learned masks of both types: `learned(folder)`."""
+
+    def write(out, rust=4, scratch=3, seed=0):
+        counts = {"rust": rust, "scratch": scratch}
+        return write_masks(network, dataset.train, counts, out, seed=seed, learned=True)
+
+    return write
 
 
 @pytest.fixture
@@ -156,3 +194,124 @@ def test_a_network_that_draws_nothing_usable_is_told_on(network, dataset, tmp_pa
     with pytest.raises(ConfigError, match="only 0 are usable") as caught:
         write_masks(network, dataset.train, {"rust": 1}, tmp_path, learned=True)
     assert "--learned" in caught.value.hint
+
+
+@pytest.mark.parametrize("call", [1, 2, 6, 7, 12, 13, 17, 21])
+def test_a_killed_run_goes_on_with_the_next_attempt_and_ends_with_the_same_files(
+    draws, learned, tmp_path, call
+):
+    whole = learned(tmp_path / "whole")
+    attempts, draws.made = draws.made, []
+    assert attempts == [("rust", n) for n in range(12)] + [("scratch", n) for n in range(9)]
+    assert [len(files) for files in whole.values()] == [4, 3]
+
+    out, draws.killed_at = tmp_path / "killed", call
+    with pytest.raises(KeyboardInterrupt):
+        learned(out)
+    assert len(list(out.rglob("*.png"))) == (call - 1) // 3  # as they are drawn
+    with pytest.raises(DatasetError, match="run that drew them was stopped"):
+        mask_files(out)
+    found = learned(out)
+    assert draws.made == [*attempts[:call], *attempts[call - 1 :]]
+    assert found == mask_files(out) == {label: sorted((out / label).iterdir()) for label in found}
+    assert files_in(out) == files_in(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("draws")
+def test_a_kill_between_a_mask_and_its_note_and_half_a_file_leave_no_trace(
+    learned, tmp_path, monkeypatch
+):
+    learned(tmp_path / "whole")
+    out, note = tmp_path / "killed", proposals.write_json
+
+    def killed(path, value):
+        if value["kept"] == 1:
+            raise KeyboardInterrupt
+        note(path, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(proposals, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            learned(out)
+    assert (out / "rust" / "000000.png").is_file()
+    for half in (out / ".rust.json.x.tmp", out / "rust" / ".000001.png.x.tmp"):
+        half.write_bytes(b"half")
+    learned(out)
+    assert files_in(out) == files_in(tmp_path / "whole")
+
+
+def test_finished_masks_are_not_drawn_again_and_stay_as_they_were_edited(draws, learned, tmp_path):
+    files = learned(tmp_path)
+    write_png(files["rust"][1], square(30, 50, 96))
+    before, draws.made = files_in(tmp_path), []
+    assert learned(tmp_path) == files
+    assert (draws.made, files_in(tmp_path)) == ([], before)
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"rust": 3}, {"rust": 5}])
+def test_masks_of_another_run_are_neither_taken_nor_overwritten(draws, learned, tmp_path, other):
+    draws.killed_at = 8
+    with pytest.raises(KeyboardInterrupt):
+        learned(tmp_path)
+    before = files_in(tmp_path)
+    with pytest.raises(DatasetError, match="holds masks already"):
+        learned(tmp_path, **other)
+    assert files_in(tmp_path) == before
+
+
+def test_masks_of_unknown_origin_and_masks_that_are_lost_are_refused(draws, learned, tmp_path):
+    write_png(tmp_path / "own" / "scratch" / "mine.png", square(20, 30))
+    files = learned(tmp_path / "lost")
+    files["scratch"][0].unlink()
+    before, draws.made = files_in(tmp_path), []
+    for out in (tmp_path / "own", tmp_path / "lost"):
+        with pytest.raises(DatasetError, match="holds masks already"):
+            learned(out)
+    assert (draws.made, files_in(tmp_path)) == ([], before)
+
+
+def test_where_nothing_has_been_drawn_yet_another_run_begins(draws, learned, tmp_path):
+    draws.killed_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        learned(tmp_path)
+    assert len(learned(tmp_path, seed=1)["rust"]) == 4
+    assert draws.made[3:5] == [("rust", 0), ("rust", 1)]
+
+
+def test_what_is_noted_by_somebody_else_is_no_progress(tmp_path):
+    write_png(tmp_path / "rust" / "mine.png", square(20, 30))
+    for name, content in {"a": "[1]", "b": "{", "c": '{"run": {}}', "d": "{}"}.items():
+        (tmp_path / f"{name}.json").write_text(content, encoding="utf-8")
+    assert mask_files(tmp_path) == {"rust": [tmp_path / "rust" / "mine.png"]}
+
+
+def test_masks_of_the_real_defects_go_on_likewise(generator, dataset, drawn):
+    out = drawn["rust"][0].parents[1]
+    whole = files_in(out)
+    progress = json.loads((out / "rust.json").read_text(encoding="utf-8"))
+    (out / "rust" / "000002.png").unlink()
+    (out / "rust.json").write_text(json.dumps(progress | {"tried": 2, "kept": 2}), encoding="utf-8")
+    write_masks(generator, dataset.train, {"scratch": 2, "rust": 3}, out, seed=4)
+    assert files_in(out) == whole
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 21), (2, 41), (3, 50), (1000, 50)])
+def test_a_type_without_a_usable_mask_is_given_up_early_and_stays_given_up(
+    network, dataset, tmp_path, monkeypatch, count, expected
+):
+    told = []
+    monkeypatch.setattr(Painter, "mask", lambda *given: told.append(given) or square(0, 64))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=f"of {expected} learned masks of rust only 0 are usable"):
+            write_masks(network, dataset.train, {"rust": count}, tmp_path, learned=True)
+        assert len(told) == expected
+
+
+def test_one_usable_mask_of_the_first_fifty_keeps_a_type_going(network, dataset, tmp_path, monkeypatch):
+    def draw(_, __, ___, ____, name):
+        return square(20, 40) if name[1] in (49, 55, 60) else square(0, 64)
+
+    monkeypatch.setattr(Painter, "mask", draw)
+    found = write_masks(network, dataset.train, {"rust": 3}, tmp_path, learned=True)
+    assert len(found["rust"]) == 3
+    assert json.loads((tmp_path / "rust.json").read_text(encoding="utf-8"))["tried"] == 61

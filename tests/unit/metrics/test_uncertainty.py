@@ -7,7 +7,16 @@ import pytest
 from scipy.stats import beta, betabinom, binomtest
 
 from blemish.errors import ConfigError
-from blemish.metrics import Interval, alarm_chance, alarm_rate, auroc, bootstrap, f1_max, wilson
+from blemish.metrics import (
+    Interval,
+    alarm_chance,
+    alarm_rate,
+    auroc,
+    bootstrap,
+    f1_max,
+    unanimous,
+    wilson,
+)
 
 
 def drawn(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -16,13 +25,16 @@ def drawn(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def test_every_repeat_has_as_many_of_each_class_as_the_data() -> None:
+    seen = []
+
     def share(scores: np.ndarray, labels: np.ndarray) -> float:
         assert (scores[labels] > 0).all()
         assert (scores[~labels] < 0).all()
-        return float(labels.sum())
+        seen.append((len(labels), labels.sum()))
+        return 0.5
 
-    scores, labels = [-1.0, -2.0, -3.0, 5.0], [0, 0, 0, 1]
-    assert bootstrap(share, scores, labels, np.random.default_rng(0), repeats=20) == (1, 1)
+    bootstrap(share, [-1.0, -2.0, -3.0, 5.0], [0, 0, 0, 1], np.random.default_rng(0), repeats=20)
+    assert seen == [(4, 1)] * 20
 
 
 def test_the_interval_of_a_mean_has_the_width_that_theory_gives() -> None:
@@ -54,12 +66,28 @@ def test_the_same_stream_gives_the_same_interval() -> None:
     assert first == again != other
 
 
-def test_a_perfect_detector_has_an_interval_of_one_point() -> None:
+def test_photos_that_leave_no_redrawing_a_doubt_give_no_interval_of_one_point() -> None:
     def best(scores: np.ndarray, labels: np.ndarray) -> float:
         return f1_max(scores, labels).value
 
     scores, labels = [0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1]
-    assert bootstrap(best, scores, labels, np.random.default_rng(0), repeats=30) == Interval(1, 1)
+    for metric in (best, auroc):
+        found = bootstrap(metric, scores, labels, np.random.default_rng(0), repeats=30)
+        assert all(map(math.isnan, found))
+
+
+@pytest.mark.parametrize("pairs", [1, 3, 40])
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_the_interval_of_a_perfect_order_is_that_of_as_many_hits_as_trials(
+    pairs: int, level: float
+) -> None:
+    expected = binomtest(pairs, pairs).proportion_ci(level, method="exact")
+    assert unanimous(1, pairs, level=level) == pytest.approx((expected.low, 1))
+    assert unanimous(0, pairs, level=level) == pytest.approx((0, 1 - expected.low))
+
+
+def test_two_pairs_in_order_leave_half_of_all_pairs_in_doubt_at_one_in_two() -> None:
+    assert unanimous(1, 2, level=0.5) == Interval(0.5, 1)  # 0.5 * 0.5 = a quarter, the tail
 
 
 def test_with_one_class_only_the_interval_is_undefined() -> None:

@@ -108,8 +108,11 @@ def _add_inspection(found: APIRouter, bench: Workbench) -> None:
     ) -> dict[str, Any]:
         """Verdicts on photos, with their maps and normal looks where asked for.
 
-        With a rate of false alarms: also the rate that is really promised, and why it is another.
+        With a rate of false alarms: also the rate that is really promised, and why it is another. A
+        threshold and a rate together are refused.
         """
+        if threshold is not None and false_alarm_rate is not None:
+            raise Problem(422, "a threshold and a rate of false alarms were given", "send one of them")
         other, promise = threshold, dict[str, Any]()
         if false_alarm_rate is not None:
             chosen = bench.detector.with_false_alarm_rate(false_alarm_rate).calibration

@@ -17,8 +17,8 @@ class ServiceSettings:
     key: what clients must send as X-API-Key, printable ASCII, None = nothing. queue: requests that are
     read, wait or are worked on at a time, and photos that wait; the next are told to come back. batch:
     photos that the networks see at once. max_bytes: of a request's body. max_pixels: of a photo; see
-    `pixels`. timeout: seconds for a body to arrive, and again for the answer. max_photos: of one
-    request, and no more than `queue`. jobs: that are remembered.
+    `pixels`. timeout: seconds for a body to arrive, and again for the verdicts on all its photos.
+    max_photos: of one request, and no more than `queue`. jobs: that are remembered.
 
     Raises:
         ConfigError: the key has a letter that no header carries.

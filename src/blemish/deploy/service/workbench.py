@@ -74,7 +74,7 @@ class Workbench:
             Problem: it took too long, or the service is stopping (503).
         """
         promises = self.inspection.submit(photos, place, reconstruct=reconstruct)
-        found = [await self._kept(promise, promises) for promise in promises]
+        found = await self._kept(promises)
         for verdict in found:
             self.measures.verdict(anomalous=verdict.anomalous)
         return found
@@ -85,18 +85,19 @@ class Workbench:
         Raises:
             Problem: it took too long (503).
         """
-        return await self._kept(promise, [promise])
+        (found,) = await self._kept([promise])
+        return found
 
-    async def _kept(self, promise: Future[_Found], all_of_them: Sequence[Future[Any]]) -> _Found:
-        """Return what was promised; when it takes too long or the client leaves, drop all promises."""
+    async def _kept(self, promises: Sequence[Future[_Found]]) -> list[_Found]:
+        """Return what was promised; what is not there in time, or has lost its client, is dropped."""
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(promise), self.settings.timeout)
+            async with asyncio.timeout(self.settings.timeout):  # for all of them together
+                return [await asyncio.wrap_future(promise) for promise in promises]
         except TimeoutError as error:
             raise busy("the answer took too long", self.inspection.patience, 503) from error
         finally:
-            if not promise.done():
-                for other in all_of_them:
-                    other.cancel()
+            for promise in promises:
+                promise.cancel()  # does nothing to one that is kept
 
     def needed(self, part: _Found | None, option: str) -> _Found:
         """Return a part of the workbench that may be missing.

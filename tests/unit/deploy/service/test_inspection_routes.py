@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -89,6 +90,13 @@ def test_an_answer_at_a_chosen_rate_tells_what_is_really_promised(serve, detecto
     assert broken["guaranteed_rate"] == 1 / (held_out + 1)
     assert "cannot promise a false-alarm rate of 0.1%" in broken["warning"]
     assert set(client.post(f"{API}/inspect", files=sent(png())).json()) == {"results"}
+
+
+def test_a_threshold_and_a_rate_together_are_refused(serve):
+    address = f"{API}/inspect?threshold=0.5&false_alarm_rate=0.1"
+    refused = serve().post(address, files=sent(png()))
+    assert refused.status_code == 422
+    assert refused.json()["hint"] == "send one of them"
 
 
 def animated() -> bytes:
@@ -300,6 +308,25 @@ def test_an_answer_that_takes_too_long_is_given_up_and_its_photo_passed_over(ser
     while client.bench.inspection.waiting:
         pass
     assert client.post(f"{API}/inspect", files=sent(png())).status_code == 200
+
+
+class Slow(Blocked):
+    """A detector that takes a while for each photo."""
+
+    def predict_many(self, photos, **how):
+        for verdict in self.inner.predict_many(photos, **how):
+            time.sleep(0.3)
+            yield verdict
+
+
+def test_all_photos_of_a_request_share_one_time_limit(serve, detector):
+    client = serve(detector=Slow(detector), timeout=0.5, batch=1)
+    late = client.post(f"{API}/inspect", files=sent(*[png()] * 8))
+    assert (late.status_code, "retry-after" in late.headers) == (503, True)
+    while client.bench.inspection.waiting:
+        pass
+    counted = client.get("/metrics").text
+    assert "blemish_batch_photos_count 8" not in counted, "photos of nobody were looked at"
 
 
 class Failing(Blocked):
