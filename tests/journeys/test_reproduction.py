@@ -151,9 +151,13 @@ def test_anomalydiffusion(blemish, mvtec, tmp_path, finished):
 
 def test_diffusionad(blemish, mvtec, tmp_path, finished):
     words = ["reproduce", "diffusionad", "--data", mvtec, "--out", tmp_path, *SMALL.split()]
+    words += ["--paper-protocol"]
     said = blemish(*words, "--scale", "fast")
     assert said.code == 0
-    (table,) = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["tables"]
+    table, best = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["tables"]
+    assert best["title"] == "metal_nut: the papers' protocol"
+    assert [row["name"] for row in best["rows"]] == [row["name"] for row in table["rows"]]
+    assert best["rows"][0]["figures"]["pixel_ap"]["value"] is not None
     ours, *others = table["rows"]
     assert (table["title"], ours["name"], ours["origin"]) == ("metal_nut", "DiffusionAD", "measured")
     assert {"PatchCore", "DRAEM", "DiffusionAD"} <= {row["name"] for row in others}
@@ -321,7 +325,7 @@ WRONG = {
     "anomalydiffusion --lpips nowhere": "the weights of VGG16 are not here",
     "anomalydiffusion --inception nowhere.pth": "the weights of InceptionV3 are not here",
     "anomalydiffusion --resnet nowhere.pth": "the weights of ResNet-34 are not here",
-    "diffusionad --paper-protocol": "does not read --paper-protocol",
+    "loop --paper-protocol": "does not read --paper-protocol",
     "diffusionad --set training.sead=1": "training.sead: there is no such setting",
     "diffusionad --maps PatchCore=nowhere": "nowhere/metal_nut/maps/color/000.npy cannot be read",
     "loop --generator-set painting.step=1": "painting.step: there is no such setting",

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 
 from blemish.errors import ArtifactError, BlemishError, DependencyError
 from blemish.randomness import generator
-from blemish.training import CHECKPOINT, LOG, Interrupted, Outcome, Plan, Run, trackers
+from blemish.training import (
+    CHECKPOINT,
+    LOG,
+    Interrupted,
+    Outcome,
+    Plan,
+    Run,
+    read_snapshots,
+    trackers,
+)
 from blemish.training import plan as planning
 from blemish.training import run as loop
 
@@ -208,6 +217,18 @@ def test_the_weights_that_validated_best_are_kept(tmp_path):
     outcome = start(tmp_path, task).fit()
     assert torch.equal(outcome.weights["fit.weight"], task.averaged[1])
     assert (outcome.state.best, outcome.state.best_iteration) == (3.0, 10)
+
+
+def test_the_averaged_weights_of_every_validation_are_kept_where_they_are_asked_for(tmp_path):
+    task = Toy()
+    start(tmp_path / "kept", task, snapshots=True).fit()
+    found = list(read_snapshots(tmp_path / "kept"))
+    assert [iteration for iteration, _ in found] == validated(tmp_path / "kept")
+    assert len(found) == len(task.averaged) > 1
+    for (_, weights), expected in zip(found, task.averaged, strict=True):
+        assert torch.equal(weights["fit.weight"], expected)
+    start(tmp_path / "plain").fit()
+    assert not list(read_snapshots(tmp_path / "plain"))
 
 
 def validated(folder: Path) -> list[int]:

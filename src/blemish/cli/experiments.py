@@ -75,7 +75,7 @@ def _refuse_unused(options: argparse.Namespace) -> None:
         ("--generated", options.generated, table),
         ("--maps", options.maps, ("diffusionad",)),
         ("--methods", options.methods, table),
-        ("--paper-protocol", options.paper_protocol, table),
+        ("--paper-protocol", options.paper_protocol, ("anomalydiffusion", "diffusionad")),
         ("--lpips", options.lpips, table),
         ("--inception", options.inception, table),
         ("--resnet", options.resnet, table),

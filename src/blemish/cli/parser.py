@@ -245,7 +245,7 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--paper-protocol",
         action="store_true",
-        help="anomalydiffusion: also tell of localisers chosen on the test photos",
+        help="anomalydiffusion, diffusionad: also tell of networks chosen on the test photos",
     )
     for word, place, network in (
         ("--lpips", "DIR", "VGG16, for IC-LPIPS"),

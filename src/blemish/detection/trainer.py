@@ -6,8 +6,8 @@ import contextlib
 import math
 import platform
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from blemish.networks.kinship import families
 from blemish.networks.symmetry import symmetries
 from blemish.randomness import numpy_generator
 from blemish.records import Record
-from blemish.training import Outcome, Plan, Run, refuse_missing
+from blemish.training import Outcome, Plan, Run, read_snapshots, refuse_missing
 from blemish.verdicts import Calibration, image_score
 from blemish.version import __version__
 
@@ -208,6 +208,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     examples: Sequence[Record] = (),
+    watch: Callable[[int, TrainedDetector], None] | None = None,
 ) -> TrainedDetector:
     """Return a detector trained on the dataset's good training photos, saved in `folder/detector`.
 
@@ -215,7 +216,8 @@ def train(
     real or generated; all with masks. Some are held out to choose the weights by, with all that was
     painted of the same real defects. No photo of the test split is opened. A budget
     of seconds counts from this call. The run can be killed at any moment; with `resume` it goes on from
-    its last checkpoint and ends with the same weights, on a processor bit for bit.
+    its last checkpoint and ends with the same weights, on a processor bit for bit. watch: called after
+    training with each validation's iteration and the detector of its weights; it chooses nothing.
 
     Raises:
         DatasetError: there are fewer than four good training photos, or the folder lies among them.
@@ -244,13 +246,20 @@ def train(
             for part in divided(shown, split, kin, config.training.seed)
         )
         task = InspectorTask(config, photos, held_out, device, learnt, kept)
-        run = Run(task, plan.left(begun), folder, cpu=task.device.type == "cpu")
+        timed = replace(plan.left(begun), snapshots=watch is not None)
+        run = Run(task, timed, folder, cpu=task.device.type == "cpu")
     outcome = run.fit(resume=resume)
-    weights = task.settle({n.removeprefix("inspector."): v for n, v in outcome.weights.items()})
-    facts = _facts(config, split, outcome, plan)
-    facts["examples"] = 0 if learnt is None else len(learnt)
-    weights = remembering(config, weights, [photos, held_out])
-    detector = calibrated(config, weights, split, facts, device, held_out.families)
+    facts = _facts(config, split, outcome, plan) | {"examples": 0 if learnt is None else len(learnt)}
+
+    def finished(learned: Mapping[str, Tensor]) -> TrainedDetector:
+        weights = task.settle({n.removeprefix("inspector."): v for n, v in learned.items()})
+        weights = remembering(config, weights, [photos, held_out])
+        return calibrated(config, weights, split, facts, device, held_out.families)
+
+    if watch is not None:
+        for iteration, learned in read_snapshots(folder):
+            watch(iteration, finished(learned))
+    detector = finished(outcome.weights)
     detector.known = _known(split, shown)
     if run.accelerator.is_main_process:
         detector.save(folder / DETECTOR)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from blemish.experiments.localisation import Maps
 from blemish.metrics.scored import Scored
 from blemish.records import Record
 from blemish.runtime import peak_memory
+from blemish.training import SNAPSHOTS
 from blemish.training.checkpoint import PROGRESS
 from blemish.verdicts import Detector
 
@@ -32,12 +34,14 @@ SIDE = 256
 
 _BATCH = 8
 
+Figures: TypeAlias = Mapping[str, float | None]
+
 
 @dataclass(frozen=True)
 class DetectorCell:
     """A detector trained on the good photos of a dataset, and on examples of defects if any are given.
 
-    test: what it is judged on.
+    test: what it is judged on. paper_protocol: also tell the figures of the weights that do best on it.
     """
 
     name: str
@@ -46,6 +50,7 @@ class DetectorCell:
     config: InspectorConfig
     length: Length
     examples: Sequence[Record] = ()
+    paper_protocol: bool = False
 
     def identity(self) -> Mapping[str, Any]:
         """Return all that decides the result, as far as wall-clock budgets allow."""
@@ -58,11 +63,12 @@ class DetectorCell:
                 "examples": content_digest(self.examples),
                 "test": content_digest(self.test),
             },
+            **({"paper_protocol": True} if self.paper_protocol else {}),
         }
 
     def __call__(self, folder: Path, device: str) -> Mapping[str, Any]:
         """Return the figures at the photos' own resolution; what the files hold is of squares."""
-        detector, trained = self._trained(folder / "run", device)
+        detector, trained, watched = self._trained(folder / "run", device)
         scored, maps, alarms, seconds = inspected(detector, self.test)
         write_scores(folder / SCORES, maps)
         shown = some_of_each(maps.labels, range(len(self.test)))  # the same of every detector
@@ -77,16 +83,28 @@ class DetectorCell:
             "per_type": scored.per_type(),
             "false_alarm_rate": alarms,
             "detector": dict(detector.facts),
+            **({"test_selected": best_on_test(watched)} if self.paper_protocol else {}),
         }
 
-    def _trained(self, run: Path, device: str) -> tuple[TrainedDetector, float]:
-        """Return the detector and its seconds, from the first look at a photo to its threshold.
+    def _trained(self, run: Path, device: str) -> tuple[TrainedDetector, float, list[Figures]]:
+        """Return the detector, its seconds, and under the papers' protocol figures of each validation.
 
-        Of a run that was resumed, what earlier processes spent outside their loop is not counted.
+        Seconds: from the first look at a photo to the threshold, without the judging of validations. Of
+        a run that was resumed, what earlier processes spent outside their loop is not counted.
         """
         begun, before = time.monotonic(), 0.0
         if (run / PROGRESS).exists():
             before = json.loads((run / PROGRESS).read_text(encoding="utf-8"))["elapsed"]
+        watched: list[Figures] = []
+        judging = 0.0
+
+        def judge(iteration: int, detector: TrainedDetector) -> None:
+            nonlocal judging
+            start = time.monotonic()
+            figures = inspected(detector, self.test).scored.figures()
+            watched.append({**figures, "iteration": iteration})
+            judging += time.monotonic() - start
+
         goods = Dataset(self.dataset.root, self.dataset.train, self.dataset.layout)
         detector = train(
             goods,
@@ -96,8 +114,10 @@ class DetectorCell:
             device=device,
             resume=(run / "split.json").exists(),
             examples=self.examples,
+            watch=judge if self.paper_protocol else None,
         )
-        return detector, before + time.monotonic() - begun
+        shutil.rmtree(run / SNAPSHOTS, ignore_errors=True)
+        return detector, before + time.monotonic() - begun - judging, watched
 
     def _settings(self) -> InspectorConfig:
         """Return the settings; a detector without examples draws all its defects."""
@@ -105,6 +125,24 @@ class DetectorCell:
             return self.config
         synthesis = self.config.synthesis.model_copy(update={"examples_share": 0.0})
         return self.config.model_copy(update={"synthesis": synthesis})
+
+
+def best_on_test(watched: Sequence[Figures]) -> Figures:
+    """Return the figures of the weights that DiffusionAD's code keeps, chosen on the test photos.
+
+    Of each validation in order, those are kept that fall behind the kept ones neither in image AUROC
+    nor in its sum with pixel AUROC.
+    """
+
+    def merits(figures: Figures) -> tuple[float, float]:
+        image, pixel = figures["image_auroc"] or 0.0, figures["pixel_auroc"] or 0.0
+        return image, image + pixel
+
+    best = watched[0]
+    for figures in watched[1:]:
+        if all(new >= old for new, old in zip(merits(figures), merits(best), strict=True)):
+            best = figures
+    return best
 
 
 class Inspected(NamedTuple):

@@ -8,7 +8,11 @@ from blemish.errors import ConfigError
 from blemish.experiments import early, few_shot, few_shot_tables
 from blemish.experiments.ablation import ablation
 from blemish.experiments.detection import DetectorCell
-from blemish.experiments.detection_tables import imported_rows, product_table
+from blemish.experiments.detection_tables import (
+    imported_rows,
+    papers_protocol_table,
+    product_table,
+)
 from blemish.experiments.evaluation import refuse_untested
 from blemish.experiments.fidelity import fidelity_averages, fidelity_cells, fidelity_table, merged
 from blemish.experiments.galleries import GALLERY, HEADS, LOOK_HEADS, pairs_gallery, read_gallery
@@ -186,6 +190,7 @@ def diffusionad(request: Request) -> Iterator[Experiment]:
                 test=products[name].test,
                 config=request.settings(seed),
                 length=request.scale.detector,
+                paper_protocol=request.paper_protocol,
             )
             for name in together
             for seed in request.seeds
@@ -202,10 +207,12 @@ def _detection_report(
     imported: Mapping[str, Mapping[str, Row]],
 ) -> Experiment:
     """Return the report of as many products as have runs."""
+    tell = request.paper_protocol
+    chosen_on_test = [papers_protocol_table(name, own) for name, own in runs.items() if tell]
     return Experiment(
         title="How good is a detector that has seen good photos only?",
         lead="One detector for each product, trained on its good photos and on drawn defects.",
-        tables=product_table(runs, imported),
+        tables=[*product_table(runs, imported), *chosen_on_test],
         galleries=[
             Gallery(f"{product}: some test photos", LOOK_HEADS, read_gallery(place))
             for product, methods in runs.items()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from blemish.training.plan import State
 
 CHECKPOINT = "checkpoint.safetensors"
 PROGRESS = "progress.json"
+SNAPSHOTS = "snapshots"
 
 
 def write_checkpoint(folder: Path, rooms: Mapping[str, Mapping[str, Tensor]], state: State) -> None:
@@ -55,6 +57,19 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], State]:
             f"{path} cannot be read: it is damaged, or no checkpoint of blemish",
             hint="restore it from a backup, or start again in another folder",
         ) from error
+
+
+def write_snapshot(folder: Path, iteration: int, weights: Mapping[str, Tensor]) -> None:
+    """Write the averaged weights of an iteration beside the run's state, atomically."""
+    data = to_bytes({name: value.detach().cpu().contiguous() for name, value in weights.items()})
+    with atomic_write(folder / SNAPSHOTS / f"{iteration:07d}.safetensors") as file:
+        file.write(data)
+
+
+def read_snapshots(folder: Path) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Yield the iteration of each validation whose weights were kept, in order, and these weights."""
+    for path in sorted((folder / SNAPSHOTS).glob("*.safetensors")):
+        yield int(path.stem), load_file(path)
 
 
 def finite(value: float) -> float | None:

@@ -62,7 +62,7 @@ class Plan:
     and of those before it every third is made. budget: the seconds as they were asked for, where some
     were spent before training. lr_iterations: how long a run the learning rates are meant for. decay:
     share of the run over which the learning rate falls linearly to zero. ema: decay of the averaged
-    weights.
+    weights; snapshots: those of every validation are kept (`read_snapshots`).
     """
 
     iterations: int | None = None
@@ -77,6 +77,7 @@ class Plan:
     checkpoint_seconds: float = 60.0
     trackers: tuple[str, ...] = ()
     budget: float | None = None
+    snapshots: bool = False
 
     def left(self, begun: float) -> Plan:
         """Return the plan without the seconds since `begun` (`time.monotonic`), at least one."""

@@ -22,7 +22,13 @@ from tqdm import tqdm
 from blemish import hardware
 from blemish.errors import ArtifactError, BlemishError
 from blemish.runtime import alone, atomic_write, logger
-from blemish.training.checkpoint import CHECKPOINT, finite, read_checkpoint, write_checkpoint
+from blemish.training.checkpoint import (
+    CHECKPOINT,
+    finite,
+    read_checkpoint,
+    write_checkpoint,
+    write_snapshot,
+)
 from blemish.training.pace import Pace
 from blemish.training.plan import Interrupted, Outcome, Plan, State, Task
 from blemish.training.trackers import refuse_missing
@@ -213,6 +219,8 @@ class Run:
             told = [self.task.validate()]
             if self.accelerator.is_main_process:
                 self.task.sheet(self.folder / "sheets" / f"{self.state.iteration:07d}.png")
+                if self.plan.snapshots:
+                    write_snapshot(self.folder, self.state.iteration, self.ema)
         broadcast_object_list(told)  # all processes must choose the same weights, and stop together
         figures = told[0]
         self.pace.validated(time.monotonic() - begun)

@@ -98,7 +98,7 @@ DETECTS = ("diffusionad", "loop", "ablation --variant noise")
 @pytest.mark.parametrize(
     ("words", "readers"),
     [
-        ("--paper-protocol", PAINTS[:1]),
+        ("--paper-protocol", ("anomalydiffusion", "diffusionad")),
         ("--methods real", PAINTS[:1]),
         ("--lpips w", PAINTS[:1]),
         ("--inception i.pth", PAINTS[:1]),

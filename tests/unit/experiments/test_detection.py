@@ -14,7 +14,7 @@ from blemish.data import Dataset, letterbox, read_dataset, read_sample, write_sa
 from blemish.data.framing import frame
 from blemish.detection import Length
 from blemish.experiments import detection, evaluate
-from blemish.experiments.detection import SIDE, DetectorCell, _shrunk, inspected
+from blemish.experiments.detection import SIDE, DetectorCell, _shrunk, best_on_test, inspected
 from blemish.experiments.downstream import SCORES, read_scores
 from blemish.experiments.grid import run_grid
 from blemish.records import Prediction
@@ -184,7 +184,40 @@ def test_training_counts_from_the_first_photo_to_the_threshold_and_what_a_killed
     monkeypatch.setattr(detection.time, "monotonic", lambda: clock[0])
     if before is not None:
         (tmp_path / "progress.json").write_text(json.dumps({"elapsed": before}))
-    assert cell(read_dataset(product), tiny)._trained(tmp_path, "cpu") == ("detector", seconds)
+    assert cell(read_dataset(product), tiny)._trained(tmp_path, "cpu") == ("detector", seconds, [])
+
+
+def test_under_the_papers_protocol_the_weights_that_do_best_on_the_test_photos_are_told_beside(
+    product, tiny, tmp_path
+):
+    dataset = read_dataset(product)
+    settings = tiny(training={"normals": 2, "defects": 2, "validations": 3, "ema": 0.0})
+    plain = cell(dataset, tiny, name="a/b/c/plain", config=settings)
+    told = replace(plain, name="a/b/c/told", paper_protocol=True)
+    assert "paper_protocol" not in plain.identity()
+    assert told.identity() == {**plain.identity(), "paper_protocol": True}
+    expected, result = run_grid([plain, told], tmp_path, ["cpu"])
+    assert result["figures"] == expected["figures"]
+    assert "test_selected" not in expected
+    best = result["test_selected"]
+    assert best["iteration"] in (1, 2, 3)
+    assert best["image_auroc"] >= result["figures"]["image_auroc"]
+    assert set(best) == {*result["figures"], "iteration"}
+    assert not (tmp_path / told.name / "run" / "snapshots").exists()
+
+
+@pytest.mark.parametrize(
+    ("watched", "kept"),
+    [
+        ([(0.9, 0.5), (0.8, 0.9), (0.85, 0.9)], 0),  # a larger sum alone is not enough
+        ([(0.8, 0.9), (0.9, 0.5), (0.9, 0.9)], 2),  # nor a better image figure
+        ([(0.8, 0.8), (0.8, 0.8)], 1),  # of equals the last
+        ([(None, 0.5), (0.1, 0.5), (0.1, None)], 1),
+    ],
+)
+def test_weights_are_kept_on_the_test_photos_as_by_the_papers_code(watched, kept):
+    figures = [{"image_auroc": image, "pixel_auroc": pixel} for image, pixel in watched]
+    assert best_on_test(figures) is figures[kept]
 
 
 def test_a_cell_that_was_killed_after_training_began_goes_on_with_its_run(
