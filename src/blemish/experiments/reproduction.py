@@ -124,11 +124,16 @@ def anomalydiffusion(request: Request) -> Iterator[Experiment]:
             made += classes
             classified[name] = grouped(classes, found, request.out)[name]
             tables.append(few_shot_tables.classification_table(name, classified[name], weights))
+        detectors = few_shot_tables.detectors_table(whole, "Detectors, as printed")
         yield Experiment(
             title="What are generated defects worth to a localiser?",
             lead="The first third of the defects of each type is learned from: by a generator, by "
             "pasting, or directly. A network trained on the result is judged on the other two thirds.",
-            tables=[*_averages(whole, judged, classified, weights), *tables],
+            tables=[
+                *_averages(whole, judged, classified, weights),
+                *tables,
+                *([detectors] if detectors else []),
+            ],
             galleries=galleries,
             notes=[
                 *request.notes(made, len(whole), len(products)),
@@ -145,7 +150,7 @@ def _averages(
     classified: Mapping[str, Mapping[str, Runs]],
     weights: str | None,
 ) -> list[Table]:
-    """Return the means over the products, and what the paper prints of detectors on all of them."""
+    """Return the means over the products, where there are several."""
     tables: list[Table] = []
     if len(localised) > 1:
         tables.append(few_shot_tables.average_table(localised, "All products"))
@@ -153,8 +158,7 @@ def _averages(
     if len(classified) > 1:
         title = "All products: classification"
         tables.append(few_shot_tables.classification_averages(classified, title, weights))
-    printed = few_shot_tables.detectors_table(localised, "All products: detectors, as printed")
-    return [*tables, printed] if printed else tables
+    return tables
 
 
 def diffusionad(request: Request) -> Iterator[Experiment]:

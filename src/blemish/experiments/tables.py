@@ -178,12 +178,20 @@ def legend(table: Table) -> str:
     if any(figure.interval for figure in figures):
         parts.append("In brackets: 95 % interval.")
     if "printed" in origins:
-        parts.append("† as printed in its paper, not measured here.")
+        parts.append(f"† as printed, not measured here{_sources(table, 'printed')}.")
     if "averaged" in origins:
-        parts.append("§ mean over these products of what its paper prints of each, not measured here.")
+        what = "mean over these products of what is printed of each, not measured here"
+        parts.append(f"§ {what}{_sources(table, 'averaged')}.")
     if "imported" in origins:
         parts.append("‡ scored here from files that were given.")
     return " ".join(parts)
+
+
+def _sources(table: Table, origin: str) -> str:
+    """Return where the figures of such rows are printed, each place once."""
+    notes = (row.note for row in table.rows if row.origin == origin and row.note)
+    places = dict.fromkeys(place for note in notes for place in note.split("; "))
+    return f" ({'; '.join(places)})" if places else ""
 
 
 def plot_table(plot: Plot) -> Table:
@@ -232,13 +240,14 @@ def markdown(experiment: Experiment) -> str:
 
 
 def _grid(table: Table) -> str:
-    noted = any(row.note for row in table.rows)
+    own = [row.note if not row.quoted else "" for row in table.rows]  # the legend has the others
+    noted = any(own)
     heads = [f"{_plain(column.title)} {ARROWS[column.better]}".strip() for column in table.columns]
     lines = [
         [_plain(table.subject), *heads, *["note"] * noted],
         ["---", *["--:"] * len(heads), *["---"] * noted],
     ]
-    for row, marked in zip(table.rows, marks(table), strict=True):
+    for row, note, marked in zip(table.rows, own, marks(table), strict=True):
         slant = "_" if row.quoted else ""
         line = [f"{slant}{_plain(row.name)}{slant} {SIGNS[row.origin]}".strip()]
         for column in table.columns:
@@ -248,7 +257,7 @@ def _grid(table: Table) -> str:
                 marked.get(column.key, ""), (slant, slant)
             )
             line.append(f"{before}{value}{after} {interval}".strip())
-        lines.append([*line, *[_plain(row.note)] * noted])
+        lines.append([*line, *[_plain(note)] * noted])
     return _piped(lines)
 
 

@@ -215,3 +215,18 @@ def test_json_holds_every_figure_and_note_and_no_picture() -> None:
     (line,) = found["plots"][0]["series"]
     assert line["points"] == [[2, {"value": None, "low": None, "high": None}]]
     assert (found["notes"], found["facts"], found["command"]) == (["n"], {"seed": "1"}, "run")
+
+
+def test_where_figures_are_printed_is_told_once_below_the_table() -> None:
+    rows = [
+        Row("ours", {"a": Figure(0.5)}),
+        Row("theirs", {"a": Figure(0.6)}, "printed", "B, Table 1; B, Table 2"),
+        Row("others", {"a": Figure(0.7)}, "printed", "B, Table 2"),
+        Row("mean", {"a": Figure(0.7)}, "averaged", "C, Table 3"),
+    ]
+    table = Table("T", [Column("a", "A")], rows, subject="method")
+    text = markdown(Experiment("t", "l", [table]))
+    assert "† as printed, not measured here (B, Table 1; B, Table 2)." in legend(table)
+    assert "of each, not measured here (C, Table 3)." in legend(table)
+    assert "| method | A ↑ |\n" in text
+    assert text.count("Table 2") == 1
