@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +24,6 @@ from blemish.experiments.localisation import Maps
 from blemish.metrics.scored import Scored
 from blemish.records import Record
 from blemish.runtime import peak_memory
-from blemish.training import SNAPSHOTS
 from blemish.training.checkpoint import PROGRESS
 from blemish.verdicts import Detector
 
@@ -116,7 +114,6 @@ class DetectorCell:
             examples=self.examples,
             watch=judge if self.paper_protocol else None,
         )
-        shutil.rmtree(run / SNAPSHOTS, ignore_errors=True)
         return detector, before + time.monotonic() - begun - judging, watched
 
     def _settings(self) -> InspectorConfig:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from blemish.errors import ArtifactError, ConfigError
 from blemish.records import Record
 from blemish.runtime import end_with_parent, file_sha256, logger, write_json
-from blemish.training import CHECKPOINT
+from blemish.training import CHECKPOINT, SNAPSHOTS
 from blemish.version import __version__
 
 RESULT, IDENTITY = "result.json", "identity.json"
@@ -43,10 +44,10 @@ class Cell(Protocol):
 def run_grid(cells: Sequence[Cell], root: Path, devices: Sequence[str] = ("auto",)) -> list[Result]:
     """Return the results of all cells, in order; only those without one are run.
 
-    A result is written when its cell has ended, with the cell's identity in it; its checkpoints are
-    then deleted. Until then the identity lies in a file of its own: what a killed cell has left is not
-    another one's to go on with. devices: a process each works on the cells that are left; one device is
-    used by this process.
+    A result is written when its cell has ended, with the cell's identity in it; its checkpoints and
+    snapshots are then deleted. Until then the identity lies in a file of its own: what a killed cell
+    has left is not another one's to go on with. devices: a process each works on the cells that are
+    left; one device is used by this process.
 
     Raises:
         ArtifactError: a folder holds the result of another cell, or what one has begun.
@@ -152,6 +153,8 @@ def _run(cell: Cell, identity: Identity, root: Path, device: str) -> None:
     (folder / IDENTITY).unlink()
     for checkpoint in folder.rglob(CHECKPOINT):  # hundreds of megabytes that nothing needs any more
         checkpoint.unlink()
+    for snapshots in [*folder.rglob(SNAPSHOTS)]:  # here, too, for a cell killed before its result
+        shutil.rmtree(snapshots)
 
 
 def _result(path: Path, identity: Identity) -> Result:

@@ -206,6 +206,16 @@ def test_under_the_papers_protocol_the_weights_that_do_best_on_the_test_photos_a
     assert not (tmp_path / told.name / "run" / "snapshots").exists()
 
 
+def test_a_cell_killed_before_its_result_still_finds_the_weights_of_every_validation(
+    product, tiny, tmp_path
+):
+    settings = tiny(training={"normals": 2, "defects": 2, "validations": 3})
+    made = cell(read_dataset(product), tiny, config=settings, paper_protocol=True)
+    first = made(tmp_path, "cpu")
+    again = made(tmp_path, "cpu")
+    assert again["test_selected"] == first["test_selected"]
+
+
 @pytest.mark.parametrize(
     ("watched", "kept"),
     [
