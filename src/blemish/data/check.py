@@ -178,8 +178,8 @@ def _mask_problems(record: Record, shape: tuple[int, int]) -> Iterator[Problem]:
     if not mask.any():
         fix = f"draw the defect, or move {record.image.name} to good/ and delete the mask"
         yield Problem("error", record.mask, f"{record.mask} is empty: it marks no defect", fix)
-    elif mask.mean() > _WIDE_MASK:
-        share = "all" if mask.all() else f"{mask.mean():.0%}"
+    elif (covered := float(mask.mean())) > _WIDE_MASK:
+        share = "all" if covered == 1 else f"{covered:.0%}"
         what = (
             f"{record.mask} covers {share} of its photo: it may be inverted, or drawn in transparency"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -105,12 +104,12 @@ def _written(
 def _warn_of_few(config: InspectorConfig, families: Sequence[int]) -> None:
     """Say what a threshold that is set on held-out photos of these families will not promise."""
     rate, at_least = config.calibration.false_alarm_rate, config.data.holdout_at_least
-    warning = Calibration.of([0.0] * len(families), rate, families).warning()
+    calibration = Calibration.of([0.0] * len(families), rate, families)
+    warning, needed = calibration.warning(), calibration.needed
     if warning:
-        needed = math.ceil(1 / rate) - 1
-        setting = "" if at_least >= needed else f", with data.holdout_at_least={needed}"
+        setting = "" if at_least >= needed else f", with data.holdout_at_least={needed:.0f}"
         runtime.logger.warning(
-            "%s; as a quarter is held out, train on %d good photos of as many parts%s",
+            "%s; as a quarter is held out, train on %.0f good photos of as many parts%s",
             warning,
             4 * needed,
             setting,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from blemish.data import Dataset
@@ -20,6 +20,7 @@ from blemish.experiments.request import Request
 from blemish.experiments.runs import grouped
 from blemish.experiments.tables import Experiment, Gallery, Plot, Table
 from blemish.experiments.variants import DETECTION, GENERATION, SHARES
+from blemish.generator_config import GeneratorConfig
 from blemish.records import Record
 
 _LEAD = "One thing changes from row to row: does each part help here as in the paper?"
@@ -87,14 +88,14 @@ def _of_the_generator(request: Request) -> Iterator[Experiment]:
     made: list[Cell] = []
     lacking: list[str] = []
     for name, dataset in products.items():
-        painted = _painted(request, name, dataset)
+        split = FewShot.of(dataset)
+        painted = _painted(request, name, dataset, split, configs)
         results = run_grid(painted.cells, request.out, request.devices)
         made += painted.cells
         lacking += [f"{name}: no row of {variant}: {why}." for variant, why in painted.failed.items()]
         runs = grouped(painted.cells, results, request.out)[name]
         tables.append(ablation_table(name, request.variant, runs))
-        types = FewShot.of(dataset).types
-        counts.append(pairs_table(name, painted.pairs, types, request.scale.pairs, "variant"))
+        counts.append(pairs_table(name, painted.pairs, split.types, request.scale.pairs, "variant"))
         yield Experiment(
             title=f"Ablation: {request.variant}",
             lead=_LEAD + _SHARED,
@@ -132,24 +133,28 @@ class _Painted:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def _painted(request: Request, name: str, dataset: Dataset) -> _Painted:
+def _painted(
+    request: Request,
+    name: str,
+    dataset: Dataset,
+    split: FewShot,
+    configs: Mapping[str, GeneratorConfig],
+) -> _Painted:
     """Return a localiser's cells for each variant of the generator, trained on its pairs alone.
 
     Raises:
         NoPairsError: there are none, as no variant has painted anything.
     """
     found = _Painted()
-    for variant, config in request.generators().items():
-        split = FewShot.of(dataset)
-        if request.variant == "shares":
-            split = split.share(SHARES[variant])
+    for variant, config in configs.items():
+        shares = request.variant == "shares"
         try:
             product = few_shot.prepared(
                 dataset,
                 name,
                 request.scale,
                 request.out / name / request.variant / variant,
-                split=split,
+                split=split.share(SHARES[variant]) if shares else split,
                 methods=(few_shot.GENERATED,),
                 config=config,
                 plan=request.plan,

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from blemish.data import Dataset
-from blemish.experiments.few_shot_tables import AT_SCALE, LOCALISATION
+from blemish.experiments.few_shot_tables import AT_SCALE, LOCALISATION, chosen_on_test
 from blemish.experiments.printed import (
     Products,
     average_name,
@@ -22,7 +20,7 @@ from blemish.experiments.printed import (
 from blemish.experiments.reported import reported
 from blemish.experiments.runs import Redrawn, Runs
 from blemish.experiments.score_maps import costs, scored_maps
-from blemish.experiments.tables import Column, Figure, Row, Table
+from blemish.experiments.tables import Column, Figure, Row, Table, mean_of
 from blemish.experiments.variants import GENERATION
 
 _AFTER_PRO = [column.key for column in LOCALISATION].index("pro") + 1
@@ -100,11 +98,8 @@ def product_table(
 
 def papers_protocol_table(product: str, runs: Mapping[str, Runs]) -> Table:
     """Return the figures of weights that were chosen on the test photos themselves, and so too good."""
-    rows = [
-        Row(method, {c.key: Figure(found.mean(c.key, "test_selected")) for c in COLUMNS})
-        for method, found in runs.items()
-    ]
-    printed = printed_rows({product: products_of({product: runs})[product]}, _PER_PRODUCT)
+    rows = chosen_on_test(runs, COLUMNS)
+    printed = printed_rows(products_of({product: runs}), _PER_PRODUCT)
     caption = captioned(
         "Of each validation's weights those that do best on the test photos by image and pixel AUROC, "
         "as DiffusionAD's code chooses them: for comparison with printed figures only. The table above "
@@ -174,11 +169,7 @@ def _rows(runs: Mapping[str, Runs], columns: Sequence[Column]) -> list[Row]:
 
 
 def _mean(name: str, rows: Sequence[Row], columns: Sequence[Column]) -> Row:
-    figures = {}
-    for column in columns:
-        values = [row.figure(column.key).value for row in rows]
-        known = [value for value in values if value is not None]
-        figures[column.key] = Figure(float(np.mean(known)) if len(known) == len(values) else None)
+    figures = {c.key: Figure(mean_of(row.figure(c.key).value for row in rows)) for c in columns}
     return Row(name, figures, rows[0].origin)
 
 

@@ -132,8 +132,8 @@ def _warnings_of_kin(detector: Detector, dataset: Dataset, judged: Sequence[Reco
     if dataset.layout != "folder" or not detector.known:
         return []
     tested = [record for record in judged if record.is_good]
-    seen = _known(detector, dataset.records)
-    learned = [record for record in dataset.records if record.is_good and record in seen]
+    seen, asked = _known(detector, dataset.train), set(judged)
+    learned = [r for r in dataset.train if r in seen] + [r for r in dataset.test if r not in asked]
     try:
         numbers = families([*learned, *tested], detector.view.size)
     except DependencyError:

@@ -10,7 +10,7 @@ import numpy as np
 from blemish.experiments import printed
 from blemish.experiments.few_shot import GENERATED, PLUS, REAL
 from blemish.experiments.runs import Redrawn, Runs
-from blemish.experiments.tables import Column, Figure, Row, Table
+from blemish.experiments.tables import Column, Figure, Row, Table, mean_of
 from blemish.metrics import wilson
 
 LOCALISATION = (
@@ -90,15 +90,17 @@ def type_table(product: str, runs: Mapping[str, Runs], key: str = "pixel_ap") ->
     return Table(f"{product}: pixel AP by type", columns, rows, "", "trained on")
 
 
-def papers_protocol_table(product: str, runs: Mapping[str, Runs]) -> Table:
-    """Return the papers' protocol: weights chosen on the test photos themselves, and so too good."""
-    rows = [
-        Row(
-            method,
-            {c.key: Figure(found.mean(c.key, "test_selected")) for c in LOCALISATION},
-        )
+def chosen_on_test(runs: Mapping[str, Runs], columns: Sequence[Column]) -> list[Row]:
+    """Return a row for each method, of the weights that do best on the test photos."""
+    return [
+        Row(method, {c.key: Figure(found.mean(c.key, "test_selected")) for c in columns})
         for method, found in runs.items()
     ]
+
+
+def papers_protocol_table(product: str, runs: Mapping[str, Runs]) -> Table:
+    """Return the papers' protocol: weights chosen on the test photos themselves, and so too good."""
+    rows = chosen_on_test(runs, LOCALISATION)
     quoted = printed_rows({product: runs})
     caption = (
         "The weights that do best on the test photos, as the papers choose them: for comparison with "
@@ -189,10 +191,9 @@ def average_table(groups: Mapping[str, Mapping[str, Runs]], title: str) -> Table
     for method in methods:
         figures = {}
         for column in LOCALISATION:
-            values = [found.mean(column.key) for found in common.get(method, ())]
-            known = [value for value in values if value is not None]
-            if known and len(known) == len(values):
-                figures[column.key] = Figure(float(np.mean(known)))
+            value = mean_of(found.mean(column.key) for found in common.get(method, ()))
+            if value is not None:
+                figures[column.key] = Figure(value)
         rows.append(Row(method, figures))
     quoted = _averages(groups, _LOCALISED)
     caption = printed.captioned("Mean over the products.", quoted)

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from blemish.data import read_sample
 from blemish.experiments.baselines import UNTYPED
 from blemish.experiments.few_shot import REAL, Product
 from blemish.experiments.generation_quality import READ, SPLITS, judge
 from blemish.experiments.grid import content_digest
 from blemish.experiments.printed import Products, captioned, printed_averages, printed_rows
-from blemish.experiments.tables import Column, Figure, Row, Table
+from blemish.experiments.tables import Column, Figure, Row, Table, mean_of
 from blemish.hardware import device as found_device
 from blemish.networks import Perceptual, open_inception
 from blemish.networks.inception import INCEPTION
@@ -157,9 +155,8 @@ def fidelity_averages(results: Mapping[str, Mapping[str, Any]], title: str) -> T
         figures = {}
         for key in _keys(name):
             values = [means[name].get(key) for means in every]
-            known = [value for value in values if value is not None]
-            if known:
-                figures[key] = Figure(float(np.mean(known)) if len(known) == len(values) else None)
+            if any(value is not None for value in values):
+                figures[key] = Figure(mean_of(values))
         rows.append(Row(ROWS.get(name, name), figures))
     return _table(title, results, rows, "Mean over the products.")
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from blemish.experiments.downstream import SCORES, read_scores
 from blemish.experiments.grid import Cell, Result
-from blemish.experiments.tables import Figure
+from blemish.experiments.tables import Figure, mean_of
 from blemish.metrics import percentile_interval, redrawn, unanimous, weighted_auroc
 from blemish.randomness import numpy_generator
 from blemish.records import GOOD
@@ -28,8 +28,7 @@ class Runs:
 
     def mean(self, key: str, section: str = "figures") -> float | None:
         """Return the mean over the seeds, None where one of them is undefined or was not measured."""
-        values = [result.get(section, {}).get(key) for result in self.results]
-        return None if None in values else float(np.mean(values))
+        return mean_of(result.get(section, {}).get(key) for result in self.results)
 
     def spread(self, key: str, section: str) -> str:
         """Return a count over the seeds in words, such as 9, or 7 to 9 where they differ."""
@@ -39,8 +38,7 @@ class Runs:
 
     def over_types(self, label: str, key: str) -> float | None:
         """Return the mean over the seeds of a type's figure."""
-        values = [result["per_type"][label][key] for result in self.results]
-        return None if None in values else float(np.mean(values))
+        return mean_of(result["per_type"][label][key] for result in self.results)
 
 
 def grouped(cells: Sequence[Cell], results: Sequence[Result], root: Path) -> dict[str, dict[str, Runs]]:

@@ -48,6 +48,13 @@ class Figure:
         return _decimal(self.value, digits), f"[{ends}]" if ends else ""
 
 
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """Return the mean; None where one of the values is undefined, or where there are none."""
+    given = list(values)
+    known = [value for value in given if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(given) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One kind of figure. better: which end is good; meaning: what it says, in words."""

@@ -104,13 +104,17 @@ class Calibration:
             "families": list(self.families),
         }
 
+    @property
+    def needed(self) -> float:
+        """The fewest parts that the rate can be promised by, a whole number or infinite."""
+        return float(np.ceil(1 / self.false_alarm_rate) - 1)
+
     def warning(self) -> str | None:
         """Return what is wrong when there are too few good parts for the rate asked, else None."""
-        needed = np.ceil(1 / self.false_alarm_rate) - 1
-        if self.parts >= needed:
+        if self.parts >= self.needed:
             return None
         return (
             f"{len(self.scores)} held-out good photos{self.of_parts} cannot promise a false-alarm rate "
             f"of {self.false_alarm_rate:.1%}, only {self.guaranteed_rate:.1%}: it takes at least "
-            f"{needed:.0f}"
+            f"{self.needed:.0f}"
         )
