@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blemish import hardware, randomness, runtime
-from blemish.backbones.protocol import TEMPLATES, Context, Scene
+from blemish.backbones.protocol import TEMPLATES, Context, Draw, Scene
 from blemish.backbones.scheduler import kept_of
 from blemish.diffusion import implied_noise, kept_at
 from blemish.errors import ArtifactError
@@ -67,15 +67,20 @@ class PixelCodec(nn.Module):
         self.register_buffer("level", torch.tensor(0.5))
         self.register_buffer("spread", torch.tensor(0.25))
 
-    def standardise(self, images: Sequence[Tensor]) -> None:
+    def standardise(self, images: Iterable[Tensor]) -> None:
         """Make latents of these pictures, each (3, H, W) in [0, 1], have mean 0 and variance 1."""
-        pixels = torch.cat([image.flatten() for image in images])
-        self.level.fill_(float(pixels.mean()))
-        self.spread.fill_(max(float(pixels.std()), 1e-3))
+        count, total, squares = 0, 0.0, 0.0
+        for image in images:
+            count += image.numel()
+            total += float(image.sum(dtype=torch.float64))
+            squares += float(image.double().square().sum())
+        variance = (squares - total**2 / count) / (count - 1)
+        self.level.fill_(total / count)
+        self.spread.fill_(max(max(variance, 0.0) ** 0.5, 1e-3))
 
-    def encode(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def encode(self, image: Tensor, draw: Draw | None = None) -> Tensor:
         """Return latents (B, 3 p^2, H / p, W / p) of pictures (B, 3, H, W) in [0, 1]."""
-        del generator  # a lossless codec has nothing to draw
+        del draw  # a lossless codec has nothing to draw
         return F.pixel_unshuffle((image - self.level) / self.spread, self.stride)
 
     def decode(self, latent: Tensor) -> Tensor:

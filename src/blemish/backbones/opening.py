@@ -116,6 +116,6 @@ def _snapshot(name: str, *, download: bool) -> Path:
             f"the backbone {name} is no folder, not in {os.environ.get(SHELF) or f'${SHELF}'} and "
             f"not in the Hugging Face cache{asked}",
             hint=f"put its folder, as diffusers wrote it, into a folder and let {SHELF} name that one; "
-            "or give the path; or allow the download",
+            "or give the path",
         ) from error
     return Path(folder)

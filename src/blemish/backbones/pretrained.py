@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from blemish.backbones.layouts import Parts, load_parts
 from blemish.backbones.prompts import Reader
-from blemish.backbones.protocol import TEMPLATES, Context, Scene
+from blemish.backbones.protocol import TEMPLATES, Context, Draw, Scene
 from blemish.backbones.scheduler import PREDICTIONS, kept_of, noise_of
 from blemish.diffusion import kept_at, to_latent
 from blemish.errors import ArtifactError
@@ -43,20 +43,21 @@ class Pretrained:
         """
         return cls(load_parts(folder), device=device, dtype=dtype)
 
-    def encode(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def encode(self, image: Tensor, draw: Draw | None = None) -> Tensor:
         """Return latents (B, C, H / stride, W / stride) of pictures (B, 3, H, W) in [0, 1].
 
             z = scale * (mean + deviation * epsilon)
 
-        Without a generator epsilon is 0. A VQ autoencoder has no distribution: its deviation is 0.
+        draw gives epsilon, without it epsilon is 0. A VQ autoencoder has no distribution: its deviation
+        is 0.
         """
         coded = self._autoencoder.encode((2 * image - 1).to(self._dtype))
         if not hasattr(coded, "latent_dist"):
             latent: Tensor = coded.latents.to(image.dtype)
             return latent * self._scale
         latent = coded.latent_dist.mean.to(image.dtype)
-        if generator is not None:
-            noise = torch.randn(latent.shape, generator=generator).to(latent)
+        if draw is not None:
+            noise = draw(latent.shape[1:]).to(latent)
             latent = latent + coded.latent_dist.std.to(image.dtype) * noise
         return latent * self._scale
 

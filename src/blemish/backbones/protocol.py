@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
-import torch
 from torch import Tensor, nn
+
+Draw: TypeAlias = Callable[[Sequence[int]], Tensor]
+"""Gives standard normal noise for a batch, float32 (B, *shape), of the shape it is asked for."""
 
 PLACEHOLDER = "*"
 TEMPLATES = (
@@ -59,10 +62,10 @@ class LatentBackbone(Protocol):
     token_width: int
     kept: Tensor
 
-    def encode(self, image: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def encode(self, image: Tensor, draw: Draw | None = None) -> Tensor:
         """Return latents (B, C, H / stride, W / stride) of pictures (B, 3, H, W) in [0, 1].
 
-        They are scaled to a variance near 1. generator: a CPU stream to draw from the encoder's
+        They are scaled to a variance near 1. draw: of noise, for a sample of the encoder's
         distribution; None = its mean.
         """
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from accelerate import PartialState
@@ -110,13 +111,20 @@ def generate(options: argparse.Namespace) -> int:
             "seconds": round(seconds, 1),
         }
     )
-    records = [entry.record(options.out) for entry in entries if entry.accepted]
-    if "coco" in options.formats:
-        write_coco(options.out / "coco.json", records, options.out)
-    if "yolo" in options.formats:
-        refused = [entry.record(options.out) for entry in entries if not entry.accepted]
-        write_yolo(options.out / "yolo", records, refused)
+    if options.formats:
+        _export(options.out, options.formats)
     return 0
+
+
+def _export(folder: Path, formats: Sequence[str]) -> None:
+    """Write all pairs of a folder, also those of other calls, in the formats of other tools."""
+    known = read_manifest(folder).entries.values()
+    records = [entry.record(folder) for entry in known if entry.accepted]
+    if "coco" in formats:
+        write_coco(folder / "coco.json", records, folder)
+    if "yolo" in formats:
+        refused = [entry.record(folder) for entry in known if not entry.accepted]
+        write_yolo(folder / "yolo", records, refused)
 
 
 def masks(options: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ from blemish.data.images import (
     decode_image,
     decode_mask,
     encode_png,
+    image_shape,
     read_image,
     read_mask,
     write_png,
@@ -33,7 +34,7 @@ from blemish.data.images import (
 from blemish.data.listing import Problem, is_photo, natural_key
 from blemish.data.readers import Dataset, read_dataset, read_sample, refuse_inside
 from blemish.data.splits import Split, first_third, hold_out, read_split, refuse_test, write_split
-from blemish.data.writers import append_manifest, write_sample
+from blemish.data.writers import append_manifest, refuse_bad_name, write_sample
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -55,6 +56,7 @@ __all__ = [
     "first_third",
     "frame",
     "hold_out",
+    "image_shape",
     "is_photo",
     "letterbox",
     "natural_key",
@@ -64,6 +66,7 @@ __all__ = [
     "read_mask",
     "read_sample",
     "read_split",
+    "refuse_bad_name",
     "refuse_inside",
     "refuse_test",
     "shrink_mask",

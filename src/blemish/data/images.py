@@ -28,7 +28,10 @@ _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "JPEG2000", "PPM
 _JPEG_MID_RANGE = 128
 _SIGNED = 2
 _DEEP = ("I", "F")
-_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+_WHITE_IS_ZERO = 0
+_ON_THE_SIDE = range(5, 9)
+"""EXIF orientations that swap height and width."""
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
@@ -137,6 +140,24 @@ def claimed_pixels(file: bytes | Path) -> int:
         return 0
 
 
+def image_shape(path: Path) -> tuple[int, int]:
+    """Return (H, W) of the photo that `read_image` gives, from its header alone.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    try:
+        with _opened(path) as image:
+            # The base class's: a PNG's own reads all of the file for a tag after its pixels.
+            orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+            # The size of a TIFF is turned already.
+            turned = orientation in _ON_THE_SIDE and image.format != "TIFF"
+            width, height = image.size[::-1] if turned else image.size
+    except Exception:  # noqa: BLE001 - damaged files raise nearly any; decoding says what is wrong
+        height, width = read_image(path).shape[:2]
+    return height, width
+
+
 @contextlib.contextmanager
 def _opened(file: IO[bytes] | Path) -> Iterator[Image.Image]:
     """Give the block a photo of which the header alone has been read.
@@ -164,6 +185,10 @@ def _decode(path: Path, convert: Callable[[Image.Image], npt.NDArray[Any]]) -> n
     except PermissionError as error:
         raise ImageError(
             f"{path} may not be read", hint="ask its owner for the right to read it, or leave it out"
+        ) from error
+    except OSError as error:  # a damaged disk, a network that is gone, a file removed meanwhile
+        raise ImageError(
+            f"{path} cannot be read: {error.strerror}", hint="copy it again, or check its disk"
         ) from error
     with file:
         return _decode_open(file, str(path), convert, MAX_PIXELS)
@@ -233,6 +258,8 @@ def _grey(image: Image.Image) -> npt.NDArray[np.uint8]:
             f"holds {image.mode} values outside [0, {top:g}]: their unit is not known",
             hint="scale the values to [0, 1], or save the photo as 8-bit or 16-bit PNG",
         )
+    if _is_negative(image):
+        values = top - values
     return np.rint(values * (255 / top)).astype(np.uint8)
 
 
@@ -246,10 +273,17 @@ def _top(image: Image.Image) -> float:
     return float(2 ** (bits - 1 if signed else bits) - 1)
 
 
+def _is_negative(image: Image.Image) -> bool:
+    """Return whether 0 stands for white in a deep photo; of shallow ones Pillow has turned it."""
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
+
+
 def _any_above_zero(image: Image.Image) -> npt.NDArray[np.bool_]:
     least = _JPEG_MID_RANGE if image.format in ("JPEG", "MPO") else 1
     if image.mode.startswith(_DEEP):
-        return np.asarray(np.asarray(image) > 0, np.bool_)
+        values = np.asarray(image)
+        return np.asarray(values < _top(image) if _is_negative(image) else values > 0, np.bool_)
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L")) >= least
     return np.asarray(np.asarray(image.convert("RGB")).max(axis=2) >= least)

@@ -62,12 +62,21 @@ def append_manifest(root: Path, record: Record) -> None:
         file.write(json.dumps(line | facts, ensure_ascii=False) + "\n")
 
 
+def refuse_bad_name(what: str, name: str) -> None:
+    """Stop where a name cannot be a file's or a folder's on every system.
+
+    Raises:
+        DatasetError: it cannot.
+    """
+    if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|\0'):
+        raise DatasetError(f"{what} {name!r} makes no file name", hint="use letters and digits")
+
+
 def _refuse_bad_names(label: str, stem: str, split: str) -> None:
     if split not in SPLITS:
         raise DatasetError(f"split is {split!r}", hint='use "train" or "test"')
     for what, name in (("label", label), ("stem", stem)):
-        if not name or name.startswith(".") or set(name) & set('/\\:*?"<>|\0'):
-            raise DatasetError(f"{what} {name!r} makes no file name", hint="use letters and digits")
+        refuse_bad_name(what, name)
     if stem.lower().endswith(("_mask", ".mask")):
         raise DatasetError(f"stem {stem!r} is taken for a mask", hint="end it in another word")
 

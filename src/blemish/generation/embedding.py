@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from blemish import artifacts, randomness
-from blemish.errors import ArtifactError, ConfigError
+from blemish import randomness
+from blemish.errors import ConfigError
 from blemish.networks.spatial import SpatialKind, spatial_encoder
 
 KIND = "defect embedding"
@@ -131,34 +129,3 @@ class Embedding(nn.Module):
                     hint=f"choose of: {', '.join(self.types)}",
                 )
         return [self.types.index(name) for name in types]
-
-    def save(self, folder: str | os.PathLike[str], facts: Mapping[str, Any] | None = None) -> None:
-        """Write the embedding to a folder, atomically: weights, types in order, shape and facts.
-
-        Raises:
-            ArtifactError: the folder exists and is not a saved model.
-        """
-        card = {
-            "kind": KIND,
-            "types": list(self.types),
-            "shape": self.shape,
-            "facts": dict(facts or {}),
-        }
-        artifacts.save_artifact(Path(folder), self.state_dict(), card)
-
-    @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Self:
-        """Return the embedding saved in a folder, on the CPU.
-
-        Raises:
-            ArtifactError: the folder is no embedding, is damaged, or was written by a newer version.
-        """
-        folder = Path(folder)
-        hint = "give the folder that the generator's training wrote"
-        tensors, card = artifacts.load_kind(folder, KIND, "a", hint)
-        try:
-            embedding = cls(card["types"], **card["shape"])
-            embedding.load_state_dict(tensors)
-        except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
-            raise ArtifactError(f"{folder} does not fit its own card: {error}") from error
-        return embedding.eval()

@@ -18,14 +18,11 @@ from blemish.data import read_image
 from blemish.errors import ConfigError, DatasetError, ImageError
 from blemish.generation.crops import Painting
 from blemish.generation.drawing import Attempt, Drawing, Name
-from blemish.generation.goods import Goods, product_in
+from blemish.generation.goods import Goods, product_in, refuse_misfit
 from blemish.generation.manifest import Entry, Run
-from blemish.generation.output import Crew, Made, include_good, write_pairs
-from blemish.generation.placement import (
-    Region,
-    named_region,
-    region_digest,
-)
+from blemish.generation.output import Crew, Made, write_pairs
+from blemish.generation.painter import refuse_inert
+from blemish.generation.placement import Region, named_region, region_digest
 from blemish.generation.quality import Verdict, first_accepted
 from blemish.generation.repertoire import Repertoire
 from blemish.generation.workers import one_thread, workers
@@ -109,7 +106,7 @@ class Generator(Drawing):
         """Return this generator with other settings of `masks`, `painting` or `quality`.
 
         Raises:
-            ConfigError: a setting does not exist, does not fit, or belongs to learning.
+            ConfigError: a setting does not exist or fit, belongs to learning, or would do nothing.
         """
         for section in values:
             if section not in ("masks", "painting", "quality"):
@@ -120,7 +117,14 @@ class Generator(Drawing):
         other = copy.copy(self)
         settings = merged(self.config.model_dump(mode="json"), values)
         other.config = validated(GeneratorConfig, settings)
-        other.painter = self.painter.painting(other.config.painting)
+        how = other.config.painting
+        refuse_inert(how, self.painter.backbone)
+        if how.reweighting == "auto" and how.painter != "patches" and "unfilled" not in self.facts:
+            raise ConfigError(
+                "painting.reweighting=auto: which types need it was not looked at when it learned",
+                hint="learn with painting.reweighting=auto, or choose tempered or off",
+            )
+        other.painter = self.painter.painting(how)
         return other
 
     def with_masks(self, masks: Mapping[str, Sequence[Path]]) -> Self:
@@ -206,26 +210,26 @@ class Generator(Drawing):
         Raises:
             ConfigError: a type was not learned.
             DatasetError: the folder holds another run, or the good photos are not good.
+        ImageError: the region does not fit all good photos.
         """
         with one_thread():
             for label in counts:
                 self.repertoire.gate(label)  # now, so that processes that paint need not
         shelf, root = Goods(goods, self.kind), Path(out)
+        settings = self.settings(region)
+        refuse_misfit(region, shelf)
         state = hardware.processes(cpu=self.painter.device.type == "cpu")
         crew = Crew(state.process_index, state.num_processes, state.wait_for_everyone)
-        entries = write_pairs(
+        return write_pairs(
             root,
             counts,
             lambda label, index: self.make(shelf, label, index, seed, region),
-            Run(seed, self.model, self.settings(region), shelf.digest),
+            Run(seed, self.model, settings, shelf.digest),
             report,
             crew,
-            processes or workers(self.painter.device),
+            workers(self.painter.device, processes),
+            goods,
         )
-        if crew.rank == 0:
-            include_good(root, goods)
-        crew.wait()
-        return entries
 
     def make(
         self, goods: Goods, label: str, index: int, seed: int = 0, region: Region | None = None

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from blemish.data import letterbox, read_sample, refuse_test
-from blemish.errors import DatasetError
+from blemish.data import image_shape, letterbox, read_sample, refuse_test
+from blemish.errors import DatasetError, ImageError
 from blemish.generation.exemplars import Exemplar, look
 from blemish.generation.masks import Template
-from blemish.generation.placement import suited
+from blemish.generation.placement import Region, suited
 from blemish.generator_config import GeneratorConfig
 from blemish.networks import LiteEncoder
 from blemish.networks.symmetry import symmetries
@@ -29,7 +30,7 @@ _DRAWN = 12
 
 def product_in(photo: Image, kind: ProductKind) -> Mask:
     """Return where the product is in a photo, bool (H, W): everywhere if it is a surface."""
-    return foreground(photo) if kind == "object" else np.ones(photo.shape[:2], np.bool_)
+    return foreground(photo) if kind == "object" else np.broadcast_to(np.True_, photo.shape[:2])
 
 
 def settled(config: GeneratorConfig, goods: Sequence[Record]) -> GeneratorConfig:
@@ -76,7 +77,8 @@ class Goods:
         self.records, self.kind = tuple(records), kind
         self.photo = lru_cache(_IN_MEMORY)(self._photo)
         self.product = lru_cache(_IN_MEMORY)(self._product)
-        self._facts = lru_cache(None)(self._read_facts)
+        self.shape = lru_cache(None)(lambda number: image_shape(self.records[number].image))
+        self._look = lru_cache(None)(lambda number: look(self.photo(number)))
 
     @cached_property
     def digest(self) -> str:
@@ -93,14 +95,18 @@ class Goods:
         """
         count = min(tried, max(1, len(self.records) // 4))
         some = [int(number) for number in rng.integers(len(self.records), size=max(_DRAWN, tried))]
-        fitting = suited(template, [self._facts(number)[0] for number in some])[:count]
+        # Few masks run from side to side, and most often one photo is tried: others need not be opened.
+        shapes = [self.shape(number) for number in some] if template.spanned else []
+        fitting = [some[index] for index in suited(template, shapes)] if shapes else some
+        if count == 1:
+            return fitting[0]
         bright, rich = exemplar.look
 
         def unlike(number: int) -> float:
-            found = self._facts(number)[1]
+            found = self._look(number)
             return abs(found[0] - bright) + abs(found[1] - rich)
 
-        return min((some[index] for index in fitting), key=unlike)
+        return min(fitting[:count], key=unlike)
 
     def _photo(self, number: int) -> Image:
         return read_sample(self.records[number]).image
@@ -108,7 +114,28 @@ class Goods:
     def _product(self, number: int) -> Mask:
         return product_in(self.photo(number), self.kind)
 
-    def _read_facts(self, number: int) -> tuple[tuple[int, int], tuple[float, float]]:
-        """Return a photo's (H, W) and its look."""
-        photo = self.photo(number)
-        return (photo.shape[0], photo.shape[1]), look(photo)
+
+def refuse_misfit(region: Region | None, goods: Goods) -> None:
+    """Stop where a region of interest cannot be on some of the good photos.
+
+    Raises:
+        ImageError: a photo has another size than the region's mask, or ends before the polygon does.
+    """
+    if region is None:
+        return
+    shapes = [goods.shape(number) for number in range(len(goods.records))]
+    if isinstance(region, Path):
+        drawn = image_shape(region)
+        others = [number for number, shape in enumerate(shapes) if shape != drawn]
+        what = f"a region of {drawn[1]}x{drawn[0]}"
+    else:
+        width, height = (max(corner[axis] for corner in region) for axis in (0, 1))
+        others = [number for number, (h, w) in enumerate(shapes) if h < height or w < width]
+        what = f"a polygon that reaches to ({width:g}, {height:g})"
+    if others:
+        shape = shapes[others[0]]
+        raise ImageError(
+            f"{what} does not fit {len(others)} of {len(shapes)} good photos: "
+            f"{goods.records[others[0]].image} has {shape[1]}x{shape[0]}",
+            hint="give a dataset whose good photos are all of the region's size",
+        )

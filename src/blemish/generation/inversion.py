@@ -128,7 +128,7 @@ class Objective(nn.Module):
         """Return the latents (B, C, h, w) of the pictures, and where they show the defect."""
         image = batch.image.to(self.device).permute(0, 3, 1, 2).float() / 255
         with torch.no_grad(), self._autocast():
-            clean = self.backbone.encode(image).float()
+            clean = self.backbone.encode(image, batch.latent_noise).float()
         return clean, self.backbone.cells(batch.mask.to(self.device).float())
 
     def predict(

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from blemish.data import (
     first_third,
     natural_key,
     read_sample,
+    refuse_bad_name,
     refuse_inside,
 )
 from blemish.errors import ArtifactError, ConfigError, DatasetError
@@ -37,6 +39,7 @@ from blemish.generation.goods import Goods, a_few, settled
 from blemish.generation.inversion import Inversion, InversionSettings
 from blemish.generation.masks import Template
 from blemish.generation.normality import Normality
+from blemish.generation.painter import refuse_inert
 from blemish.generation.prior import READERS, described
 from blemish.generation.repertoire import Repertoire
 from blemish.generation.saving import open_painting_backbone, save_parts
@@ -66,9 +69,20 @@ def few_shot(dataset: Dataset, shots: Shots = None) -> tuple[Record, ...]:
     some = dataset.train_defects or dataset.defects
     drawn = [r for r in some if r.mask is not None and not r.synthetic]
     if not drawn:
+        where = "among its training photos" if dataset.train_defects else "that is no generated one"
         raise DatasetError(
-            f"{dataset.root} has no photo of a defect with a mask",
+            f"{dataset.root} has no photo of a defect with a mask {where}",
             hint="draw the masks of a type's photos, or list these in a manifest.jsonl, some with one",
+        )
+    types = {record.label for record in drawn}
+    for label in types:
+        refuse_bad_name("label", label)
+    others = {r.label for r in dataset.records if not r.is_good and not r.synthetic} - types
+    if others:
+        runtime.logger.warning(
+            "not learned, as no photo %s shows them with a mask: %s",
+            "of the training split" if dataset.train_defects else "of the dataset",
+            ", ".join(sorted(others, key=natural_key)),
         )
     if shots == "third":
         return first_third(drawn)[0]
@@ -126,20 +140,23 @@ def learn(
     config = settled(config, goods)
     where = hardware.device(device)
     backbone = open_painting_backbone(config, where)
+    refuse_inert(config.painting, backbone)
     shown = [{"image": r.image.relative_to(dataset.root).as_posix(), **named(r)} for r in records]
-    _claim(folder, config, shown, resume=resume)
     exemplars = _exemplars(samples, config)
+    _claim(folder, config, shown, resume=resume)
     with one_thread():  # so that the same patches are remembered on every machine
         normality = Normality.of(goods, Repertoire(exemplars, ()).features)
+    if normality is None:
+        runtime.logger.warning(
+            "all good photos show one part: what would pass for a good part cannot be told from them, "
+            "and passes the gate; add photos of other parts"
+        )
     repertoire = Repertoire(exemplars, (), normality=normality)
     if isinstance(backbone, PixelCodec):
-        pictures = [as_picture(sample.image) for sample in samples]
-        backbone.standardise([*pictures, *(as_picture(read_sample(r).image) for r in a_few(goods))])
-    facts: dict[str, Any] = {
-        "blemish": __version__,
-        "photos": shown,
-        "shots": shots,
-    }
+        some = chain(samples, map(read_sample, a_few(goods)))
+        backbone.standardise(as_picture(one.image) for one in some)
+    facts: dict[str, Any] = {"blemish": __version__, "photos": shown, "shots": shots}
+    facts["knows_good"] = normality is not None
     embedding = None
     if config.painting.painter != "patches":
         assert plan is not None  # noqa: S101 - checked above
@@ -219,6 +236,11 @@ def _exemplars(samples: Sequence[Sample], config: GeneratorConfig) -> dict[str, 
         assert mask is not None and record.mask is not None  # noqa: S101, PT018 - chosen for their masks
         whole = np.ones(mask.shape, np.bool_)
         product = foreground(sample.image) if config.product.kind == "object" else whole
+        if not mask.any():
+            raise DatasetError(
+                f"the mask {record.mask} of a {record.label} is empty: it marks no defect",
+                hint="draw the defect, or leave the photo out",
+            )
         template = Template(mask, product, record.mask.name, runtime.file_sha256(record.mask))
         found.setdefault(record.label, []).append(Exemplar(sample.image, template, record.label))
     return found

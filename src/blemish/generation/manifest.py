@@ -117,7 +117,7 @@ class Manifest:
 def read_manifest(root: Path) -> Manifest:
     """Return the manifest of a folder of generated pairs; an empty one where there is none.
 
-    A last line without its end is what a killed run leaves: it is dropped.
+    A last line that was cut short is what a killed run leaves: it is dropped.
 
     Raises:
         DatasetError: a line is not JSON, misses a fact, or leads out of the folder.
@@ -144,12 +144,16 @@ def read_manifest(root: Path) -> Manifest:
 def whole_lines(path: Path) -> list[str]:
     """Return the lines of a manifest; none where there is no file.
 
-    A last line without its end is what a killed run leaves: it is dropped.
+    A last line that was cut short is what a killed run leaves: it is dropped. A whole one counts, also
+    where an editor left out the end of the line.
     """
     if not path.is_file():
         return []
     *lines, rest = path.read_text(encoding="utf-8").split("\n")
-    if rest:
+    try:
+        if rest and isinstance(json.loads(rest), dict):
+            return [*lines, rest]
+    except ValueError:
         logger.debug("%s ends in the middle of a line, which is dropped", path)
     return lines
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from blemish.data import read_mask, read_sample
+from blemish.data import read_mask
 from blemish.errors import DatasetError
 from blemish.runtime import file_sha256
-from blemish.synthesis import ProductKind, foreground
 from blemish.synthesis.arrays import Mask
-
-if TYPE_CHECKING:
-    from blemish.records import Record
 
 Points: TypeAlias = npt.NDArray[np.float64]
 """float64 (..., 2): rows and columns in pixels; the middle of the first pixel is (0, 0)."""
@@ -95,6 +91,11 @@ class Template:
         return tuple(side for side, pixels in edges.items() if pixels.any())
 
     @property
+    def spanned(self) -> tuple[int, ...]:
+        """The axes along which the mask runs from one side of the frame to the other."""
+        return tuple(axis for axis in (0, 1) if {(axis, -1), (axis, 1)} <= set(self.sides))
+
+    @property
     def whole(self) -> Mask:
         """The product as it was without the defect, and without its holes: bool (H, W)."""
         return filled(self.product | self.mask)
@@ -114,38 +115,25 @@ class Template:
 
 
 def read_templates(
-    records: Iterable[Record], kind: ProductKind = "texture", given: Iterable[Path] = ()
+    files: Iterable[Path], products: Mapping[tuple[int, int], Mask] | None = None
 ) -> tuple[Template, ...]:
-    """Return the masks of these defect photos, and those given as files of their own.
+    """Return masks that were given as files of their own.
 
-    kind: "object" finds the product in each photo; on a "texture" it fills the frame, as it does for a
-    mask that was given without a photo.
+    products: by (H, W), where products are in photos of that size; elsewhere they fill the frame.
 
     Raises:
-        DatasetError: a photo has no mask, a mask is empty, or there is none at all.
+        DatasetError: a mask is empty, or there is none at all.
         ImageError: a file cannot be read.
     """
     templates = []
-    for record in records:
-        sample = read_sample(record)
-        if record.mask is None or sample.mask is None:
-            raise DatasetError(
-                f"{record.image} has no mask to draw from",
-                hint="draw the masks of the few photos that the generator learns from",
-            )
-        whole = np.ones(sample.mask.shape, np.bool_)
-        product = foreground(sample.image) if kind == "object" else whole
-        templates.append(_template(sample.mask, product, record.mask))
-    for path in given:
+    for path in files:
         mask = read_mask(path)
-        templates.append(_template(mask, np.ones_like(mask), path))
+        shape = (mask.shape[0], mask.shape[1])
+        product = (products or {}).get(shape, np.broadcast_to(np.True_, shape))
+        templates.append(Template(mask, product, str(path), file_sha256(path)))
     if not templates:
-        raise DatasetError("there is no mask to draw from", hint="give defect photos with masks")
+        raise DatasetError("there is no mask to draw from", hint="give one at least")
     return tuple(templates)
-
-
-def _template(mask: Mask, product: Mask, source: Path) -> Template:
-    return Template(mask, product, str(source), file_sha256(source))
 
 
 def largest_extent(templates: Sequence[Template]) -> Points:

@@ -32,16 +32,20 @@ class Normality(Novelty):
         super().__init__(_WIDTHS)
 
     @classmethod
-    def of(cls, goods: Sequence[Record], features: Features) -> Normality:
+    def of(cls, goods: Sequence[Record], features: Features) -> Normality | None:
         """Return what good photos look like, whole and letterboxed to 256 pixels; 256 of them at most.
 
-        goods: at least one; features: of a square, at the encoder's strides.
+        None where all show one part, as how far good parts differ is then not known. goods: at least
+        one; features: of a square, at the encoder's strides.
         """
         some = goods[:: max(1, len(goods) // _PHOTOS)][:_PHOTOS]
         squares = [letterbox(read_sample(one).image, VIEW)[0] for one in some]
+        families = related(squares)
+        if len(set(families)) < 2:
+            return None
         seen = [_tensors(features(square)) for square in squares]
         normality = cls()
-        normality.fit(seen, related(squares), torch.Generator().manual_seed(0))
+        normality.fit(seen, families, torch.Generator().manual_seed(0))
         return normality
 
     def novelty(self, photo: Image, mask: Mask, features: Features) -> float:

@@ -61,6 +61,7 @@ def write_pairs(
     report: Callable[[Entry], None] | None = None,
     crew: Crew = ALONE,
     processes: int = 1,
+    good: Sequence[Record] = (),
 ) -> tuple[Entry, ...]:
     """Return the entries of a folder with exactly `counts[type]` generated pairs of each type.
 
@@ -70,6 +71,7 @@ def write_pairs(
     depends on nothing else, the result is the one of a run that was never killed, and of one process,
     however many share the work. A pair that someone deleted is made again. report: called with each
     new entry; crew: those that write the folder together; processes: that make the share of this one.
+    good: photos that make the folder a whole dataset, see `include_good`.
 
     Raises:
         DatasetError: the folder holds pairs of another run, or more pairs than asked for.
@@ -91,6 +93,8 @@ def write_pairs(
         known = read_manifest(root)
         if crew.rank == 0:
             known.write(root)
+            if good:
+                include_good(root, good)
         crew.wait()
     return tuple(known.entries[key] for key in asked)
 
@@ -121,13 +125,14 @@ def include_good(root: Path, records: Sequence[Record]) -> None:
             f"{wrong.image} is {wrong.label} of the {wrong.split} split: expected good photos of train",
             hint="pass dataset.train",
         )
-    known = read_manifest(root)
     lines = []
     for index, record in enumerate(records):
         name = f"train/{GOOD}/{index:06d}{record.image.suffix.lower()}"
-        with atomic_write(root / name) as file:
-            file.write(record.image.read_bytes())
+        if not (root / name).is_file() or file_sha256(root / name) != file_sha256(record.image):
+            with atomic_write(root / name) as file:
+                file.write(record.image.read_bytes())
         lines.append(f'{{"image": "{name}", "label": "{GOOD}", "split": "train"}}')
+    known = read_manifest(root)
     Manifest(known.entries, tuple(dict.fromkeys((*lines, *known.others)))).write(root)
 
 
@@ -160,17 +165,20 @@ def comparison(
         window = window_around(sample.mask, _SHOWN)
         known = entry.scores.items() if scores else ()
         figures = [f"{name} {value:.2f}" for name, value in known if value is not None]
-        said, before = [*figures, *entry.reasons], Path(entry.source)
+        said = [*figures, *entry.reasons]
+        try:
+            before = [window.cut(read_image(entry.good_photo(root)))]
+        except DatasetError:  # gone, or no longer the one that was painted on
+            before = []
         drawn = [_outlined(window_around(mask, _SHOWN), photo, mask) for photo, mask in beside(row)]
         drawn.append(window.cut(sample.image))
-        after = [window.cut(read_image(before))] if before.is_file() else []
         # As much room below all of a row, so that they stand side by side.
         room = [""] * len(said)
         rows.append(
             [
                 *(captioned(picture, room) for picture in drawn),
                 captioned(_outlined(window, sample.image, sample.mask), said),
-                *(captioned(picture, room) for picture in after),
+                *(captioned(picture, room) for picture in before),
             ]
         )
     titles = [*(["real"] if real else []), "generated", "mask", "before"]

@@ -39,6 +39,24 @@ def refuse_unfit(painter: str, backbone: PixelCodec | LatentBackbone) -> None:
         )
 
 
+def refuse_inert(how: PaintingConfig, backbone: PixelCodec | LatentBackbone) -> None:
+    """Stop where attention is to be weighted in a form that changes nothing.
+
+    All tokens of the embedded backbone are learned ones: equal weights on all of a row cancel in its
+    softmax.
+
+    Raises:
+        ConfigError: it is.
+    """
+    weighted = how.reweighting not in ("off", "prompt_to_prompt") and how.painter != "patches"
+    if weighted and how.form == "logit_add" and isinstance(backbone, PixelCodec):
+        raise ConfigError(
+            f"painting.reweighting={how.reweighting} in the form logit_add changes nothing here: the "
+            "embedded backbone reads no words beside the learned tokens",
+            hint="set painting.form=probs too, or leave reweighting off",
+        )
+
+
 class Painter:
     """Paints defects into squares.
 

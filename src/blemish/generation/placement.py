@@ -131,7 +131,7 @@ def suited(template: Template, shapes: Sequence[tuple[int, int]]) -> list[int]:
     A mask that runs from one side of the frame to the other is stretched to the new frame: it needs
     one of similar length.
     """
-    spanned = [axis for axis in (0, 1) if {(axis, -1), (axis, 1)} <= set(template.sides)]
+    spanned = template.spanned
 
     def suits(shape: tuple[int, int]) -> bool:
         ratios = (shape[axis] / template.mask.shape[axis] for axis in spanned)
@@ -246,8 +246,7 @@ def _fit(template: Template, product: Mask, made: Change, largest: Points) -> fl
     box = bounds(product)
     room = np.maximum(axes @ largest, SMALL) * (box[1] - box[0])
     size = axes @ (last - first) * made.scale
-    spanned = {axis for axis, end in template.sides if (axis, -end) in template.sides}
-    free = [axis for axis in (0, 1) if int(axes[axis].argmax()) not in spanned]
+    free = [axis for axis in (0, 1) if int(axes[axis].argmax()) not in template.spanned]
     return min([1.0, *(float(room[axis] / size[axis]) for axis in free)])
 
 

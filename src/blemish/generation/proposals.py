@@ -12,7 +12,7 @@ import numpy as np
 from blemish.data import frame, is_photo, natural_key, write_png
 from blemish.errors import ConfigError, DatasetError
 from blemish.generation.generator import Generator
-from blemish.generation.goods import Goods
+from blemish.generation.goods import Goods, refuse_misfit
 from blemish.generation.manifest import Run
 from blemish.generation.masks import cleaned
 from blemish.generation.placement import Region
@@ -60,7 +60,8 @@ def write_masks(
     photos, in place of the real defects' own masks.
 
     Raises:
-        ConfigError: a type or the shapes of masks were not learned, or learned masks are not usable.
+        ConfigError: a type or the shapes of masks were not learned, or learned masks are not usable or
+            asked for in a region.
         DatasetError: the folder holds other masks, or the good photos are not good.
         ArtifactError: another program is writing there.
     """
@@ -69,9 +70,15 @@ def write_masks(
             "this generator has not learned the shapes of masks",
             hint="learn with --set learning.masks=true and painting.painter=network or mixed",
         )
+    if learned and region is not None:
+        raise ConfigError(
+            "learned masks show whole photos: a region does not move them",
+            hint="leave out --learned, or --region and --polygon",
+        )
     labels = sorted(map(generator.repertoire.known, counts), key=natural_key)
     shelf = Goods(goods, generator.kind)
     run = Run(seed, generator.model, generator.settings(region), shelf.digest)
+    refuse_misfit(region, shelf)
 
     def draw(label: str, attempt: int) -> Mask | None:
         if learned:
@@ -85,7 +92,7 @@ def write_masks(
         for label, progress in begun.items():
             write_json(_file(out / label), asdict(progress))
         for label, progress in begun.items():
-            _finish(out / label, progress, draw)
+            _finish(out / label, label, progress, draw)
     return {label: _pictures(out / label) for label in labels}
 
 
@@ -149,7 +156,7 @@ def _begun(folder: Path, asked: Progress) -> Progress:
     return asked
 
 
-def _finish(folder: Path, now: Progress, draw: Callable[[str, int], Mask | None]) -> None:
+def _finish(folder: Path, label: str, now: Progress, draw: Callable[[str, int], Mask | None]) -> None:
     """Draw the masks of a type that are lacking; draw(type, attempt): None where it is not usable.
 
     A mask is written before the note of it: a kill between the two costs one attempt, which then gives
@@ -158,7 +165,6 @@ def _finish(folder: Path, now: Progress, draw: Callable[[str, int], Mask | None]
     Raises:
         ConfigError: too few attempts are usable.
     """
-    label = folder.name
     while now.kept < now.wanted:
         if now.tried > _PATIENCE * now.wanted or (now.tried >= _FIRST and not now.kept):
             raise ConfigError(

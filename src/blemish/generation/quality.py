@@ -45,6 +45,8 @@ SQUARE = 128
 """Side of the square around a defect in which its features are compared, pixels."""
 
 _PLAINEST = 0.75
+_BAND = 2**20
+"""Pixels that are compared at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +183,7 @@ class Judge:
         return Scores(
             change=change,
             fill=fill,
-            outside=float(np.abs(made.astype(np.int16) - good)[~mask].max(initial=0)),
+            outside=_outside(made, good, mask),
             seam=seam(made, mask),
             copy=most_alike(portrait(made, mask), self.portraits),
             distance=self._distance(after),
@@ -294,3 +296,13 @@ def encoder_features(encoder: LiteEncoder) -> Features:
             return [level[0].float().cpu().numpy() for level in encoder(tensor)]
 
     return features
+
+
+def _outside(made: Image, good: Image, mask: Mask) -> float:
+    """Return the largest change outside the mask in grey levels, a few rows at a time."""
+    most, rows = 0, max(1, _BAND // max(1, made.shape[1]))
+    for first in range(0, len(made), rows):
+        here = slice(first, first + rows)
+        change = np.abs(made[here].astype(np.int16) - good[here])[~mask[here]]
+        most = max(most, int(change.max(initial=0)))
+    return float(most)

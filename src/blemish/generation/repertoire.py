@@ -59,8 +59,21 @@ class Repertoire:
             ConfigError: a type was not learned.
             ImageError: a mask cannot be read.
         """
-        given = {self.known(label): read_templates((), given=files) for label, files in masks.items()}
+        products = self._products()
+        given = {self.known(label): read_templates(files, products) for label, files in masks.items()}
         return Repertoire(self.exemplars, self.turns, {**self.templates, **given}, self.normality)
+
+    def _products(self) -> dict[tuple[int, int], Mask]:
+        """Return by (H, W) where any of the real defects' photos of that size shows the product.
+
+        A mask without a photo is taken for one of such a product: its size and place are shares of it.
+        """
+        found: dict[tuple[int, int], Mask] = {}
+        for one in (one for some in self.exemplars.values() for one in some):
+            product = one.template.whole
+            shape = (product.shape[0], product.shape[1])
+            found[shape] = found[shape] | product if shape in found else product
+        return found
 
     @property
     def masks_digest(self) -> str:

@@ -141,7 +141,7 @@ def _repertoire(
     if known:
         normality = Normality()
         normality.load_state_dict(known)
-    else:
+    elif dict(card["facts"]).get("knows_good", True):
         runtime.logger.warning(
             "this generator was learned by an older version and does not know good photos: what would "
             "pass for a good part passes its gate; learn again"

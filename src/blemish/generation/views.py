@@ -43,6 +43,10 @@ class Batch:
         """Return standard normal noise, float32 (B, *shape)."""
         return normal_noise(self.streams, shape)
 
+    def latent_noise(self, shape: Sequence[int]) -> Tensor:
+        """Return other noise of the same kind, for a sample of an autoencoder's distribution."""
+        return normal_noise([stream_seed(stream, "latent") for stream in self.streams], shape)
+
 
 class Views:
     """Endless pictures of a few samples: augmented photos of defects, or their masks as pictures.

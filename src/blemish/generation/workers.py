@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from blemish.errors import BlemishError
+from blemish.errors import BlemishError, ConfigError
 from blemish.runtime import end_with_parent
 
 if TYPE_CHECKING:
@@ -26,11 +26,25 @@ Make = Callable[[str, int], "Made"]
 _inherited: list[Make] = []
 
 
-def workers(device: torch.device) -> int:
-    """Return how many processes paint: as many as there are cores, one where a graphics card does."""
+def workers(device: torch.device, asked: int | None = None) -> int:
+    """Return how many processes paint: those asked for, or as many as there are cores.
+
+    One where a graphics card paints, or the system cannot fork: there no more can be asked for.
+
+    Raises:
+        ConfigError: they are.
+    """
     if device.type != "cpu" or "fork" not in multiprocessing.get_all_start_methods():
+        if asked is not None and asked > 1:
+            raise ConfigError(
+                f"{asked} processes cannot share {device} on this system",
+                hint="leave --processes out; with several graphics cards start generate with torchrun",
+            )
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if asked is not None:
+        return asked
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))  # as torchrun tells
 
 
 def produced(make: Make, keys: Sequence[Key], processes: int) -> Iterator[tuple[Key, Made]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -30,6 +31,21 @@ def painted(generator, dataset, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("painted") / "set"
     generator.generate(dataset.train, {"rust": 2}, out)
     return out
+
+
+def test_a_call_for_another_type_leaves_the_first_ones_labels_true(blemish, generator, nuts, tmp_path):
+    model, out = saved(generator, tmp_path / "generator"), tmp_path / "out"
+    words = ["generate", model, nuts, "--out", out, "--count", 2, "--device", "cpu"]
+    for label in ("rust", "scratch"):
+        assert blemish(*words, "--types", label, "--formats", "coco", "yolo").code == 0
+    names = json.loads((out / "yolo" / "data.yaml").read_text(encoding="utf-8"))["names"]
+    files = list((out / "yolo" / "labels").rglob("*.txt"))
+    assert {file.stem.partition("_")[0] for file in files} == {"rust", "scratch"}
+    for file in files:
+        label = file.stem.partition("_")[0]
+        assert {names[int(line.split()[0])] for line in file.read_text().splitlines()} == {label}
+    coco = json.loads((out / "coco.json").read_text(encoding="utf-8"))
+    assert [one["name"] for one in coco["categories"]] == ["rust", "scratch"]
 
 
 @pytest.mark.parametrize("out", ["", "/more", "/train/good/../../train", "/..", "/../.."])

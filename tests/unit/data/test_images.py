@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from blemish.data.images import MAX_PIXELS, encode_png, read_image, read_mask, write_png
+from blemish.data.images import MAX_PIXELS, encode_png, image_shape, read_image, read_mask, write_png
 from blemish.errors import ImageError
 
 RNG = np.random.default_rng(0)
@@ -56,6 +58,16 @@ def test_sixteen_bits_are_scaled_by_their_full_range_and_not_by_the_photo(tmp_pa
     Image.fromarray(deep).save(tmp_path / f"x.{suffix}")
     expected = np.array([[0, 1, 128], [255, 1, 5]])
     np.testing.assert_array_equal(read_image(tmp_path / f"x.{suffix}")[..., 0], expected)
+
+
+def test_a_deep_tiff_in_which_zero_is_white_reads_as_it_looks(tmp_path):
+    """Of shallow ones Pillow turns the values itself, when it writes and when it reads."""
+    looks = np.array([[255, 0], [204, 51]], np.uint8)
+    stored = ((255 - looks).astype(np.uint16)) * 257
+    for name, values in (("deep", stored), ("shallow", looks)):
+        Image.fromarray(values).save(tmp_path / f"{name}.tif", tiffinfo={262: 0})
+        np.testing.assert_array_equal(read_image(tmp_path / f"{name}.tif")[..., 0], looks)
+        np.testing.assert_array_equal(read_mask(tmp_path / f"{name}.tif"), looks > 0)
 
 
 def test_a_sixteen_bit_pgm_reads_like_a_sixteen_bit_png(tmp_path):
@@ -115,6 +127,7 @@ def test_photo_and_mask_are_turned_upright_as_pillow_turns_them(tmp_path, orient
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(path.read_bytes()))))
     np.testing.assert_array_equal(read_image(path), upright)
     np.testing.assert_array_equal(read_mask(path), upright.any(axis=2))
+    assert image_shape(path) == upright.shape[:2]
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "gif", "webp", "jp2"])
@@ -182,6 +195,27 @@ def test_what_is_no_photo_is_refused_with_a_hint(tmp_path):
         with pytest.raises(ImageError, match=f"{name}.png.*{what}") as caught:
             read_image(tmp_path / f"{name}.png")
         assert caught.value.hint
+
+
+def test_the_shape_of_what_is_no_photo_is_refused_as_the_photo_is(tmp_path):
+    (tmp_path / "x.png").write_bytes(b"no photo")
+    for path in (tmp_path / "x.png", tmp_path / "absent.png"):
+        with pytest.raises(ImageError) as caught:
+            image_shape(path)
+        with pytest.raises(ImageError, match=re.escape(str(caught.value))):
+            read_image(path)
+
+
+def test_a_photo_on_a_damaged_disk_is_told_as_such(tmp_path, monkeypatch):
+    write_png(tmp_path / "x.png", PHOTO)
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", broken)
+    with pytest.raises(ImageError, match=r"x\.png cannot be read: Input/output error") as caught:
+        read_image(tmp_path / "x.png")
+    assert caught.value.hint
 
 
 def test_a_photo_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):

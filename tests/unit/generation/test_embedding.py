@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 
-from blemish import artifacts
-from blemish.errors import ArtifactError, ConfigError
-from blemish.generation.embedding import KIND, Embedding
+from blemish.errors import ConfigError
+from blemish.generation.embedding import Embedding
 
 TYPES = ("scratch", "hole", "stain")
 
@@ -93,37 +90,11 @@ def test_making_one_leaves_the_global_stream_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_saved_embedding_comes_back_with_its_types_and_gives_the_same_tokens(tmp_path):
-    embedding = fresh(mask_tokens=2)
-    embedding.save(tmp_path / "embedding", {"photos": 7})
-    loaded = Embedding.load(tmp_path / "embedding")
-    assert loaded.types == embedding.types
-    assert torch.equal(loaded(["hole"], spots(1)), embedding(["hole"], spots(1)))
-    assert torch.equal(loaded.mask_tokens(["stain"]), embedding.mask_tokens(["stain"]))
-    card = json.loads((tmp_path / "embedding" / artifacts.CARD).read_text())
-    assert card["types"] == ["hole", "scratch", "stain"]
-    assert card["facts"] == {"photos": 7}
-
-
 @pytest.mark.parametrize("ask", [lambda e: e(["dent"], spots(1)), lambda e: e.mask_tokens(["dent"])])
 def test_an_unknown_type_is_an_error_that_lists_the_known_ones(ask):
     with pytest.raises(ConfigError, match="dent") as caught:
         ask(fresh())
     assert "hole, scratch, stain" in str(caught.value)
-
-
-def test_another_model_is_not_taken_for_an_embedding(tmp_path):
-    artifacts.save_artifact(tmp_path / "detector", {"w": torch.zeros(1)}, {"kind": "inspector"})
-    with pytest.raises(ArtifactError, match=f"holds a inspector, expected a {KIND}"):
-        Embedding.load(tmp_path / "detector")
-
-
-def test_weights_that_do_not_fit_the_card_are_refused(tmp_path):
-    embedding = fresh()
-    card = {"kind": KIND, "types": ["hole"], "shape": embedding.shape}
-    artifacts.save_artifact(tmp_path / "embedding", embedding.state_dict(), card)
-    with pytest.raises(ArtifactError, match="does not fit its own card"):
-        Embedding.load(tmp_path / "embedding")
 
 
 @pytest.mark.parametrize("options", [{"types": []}, {"anomaly_tokens": 0}, {"mask_tokens": 0}])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from blemish.config import validated
 from blemish.data import read_dataset, read_image, read_sample, write_png, write_sample
@@ -14,6 +15,7 @@ from blemish.generation import Generator, learn, region_of_interest
 from blemish.generation.goods import Goods
 from blemish.generation.manifest import Run, read_manifest
 from blemish.generation.masks import Template
+from blemish.generation.workers import workers
 from blemish.generator_config import GeneratorConfig
 from blemish.runtime import file_sha256
 
@@ -307,6 +309,20 @@ def test_a_region_that_has_changed_is_another_run(generator, dataset, tmp_path):
         generator.generate(dataset.train, {"scratch": 2}, out, region=region)
 
 
+def test_a_graphics_card_is_not_shared_by_processes():
+    with pytest.raises(ConfigError, match="2 processes cannot share cuda"):
+        workers(torch.device("cuda"), 2)
+    assert workers(torch.device("cuda")) == workers(torch.device("cuda"), 1) == 1
+    assert workers(torch.device("cpu"), 3) == 3
+
+
+def test_processes_that_torchrun_started_share_the_cores(monkeypatch):
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    cores = workers(torch.device("cpu"))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(2 * cores))
+    assert workers(torch.device("cpu")) == 1
+
+
 def test_a_region_that_is_not_there_is_named(generator, dataset, tmp_path):
     for region in (tmp_path / "region.png", tmp_path):
         with pytest.raises(ImageError, match=f"region of interest {region} is not there") as caught:
@@ -504,6 +520,18 @@ def test_a_network_paints_pairs_that_can_be_made_again(trained, dataset, tmp_pat
         rusty = {file_sha256(r.image) for r in dataset.defects if r.label == "rust"}
         assert set(entry.record(tmp_path).made_of) == rusty
         np.testing.assert_array_equal(generator.reproduce(entry).image, sample.image)
+
+
+@pytest.mark.parametrize(
+    ("painting", "said"),
+    [
+        ({"reweighting": "tempered"}, "in the form logit_add changes nothing"),
+        ({"reweighting": "auto", "form": "probs"}, "was not looked at when it learned"),
+    ],
+)
+def test_a_reweighting_that_would_do_nothing_is_refused(network, painting, said):
+    with pytest.raises(ConfigError, match=said):
+        network.with_settings({"painting": painting})
 
 
 def test_what_a_network_has_learned_patches_can_paint_as_well(network, photo):

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blemish.data import write_sample
-from blemish.errors import DatasetError
+from blemish.data import write_png, write_sample
+from blemish.errors import DatasetError, ImageError
 from blemish.generation import goods as module
 from blemish.generation.exemplars import Exemplar
-from blemish.generation.goods import Goods
+from blemish.generation.goods import Goods, refuse_misfit
 from blemish.generation.masks import Template
 from blemish.records import Record
 from blemish.synthesis import draw_good, foreground
@@ -127,3 +127,25 @@ def test_a_surface_is_product_all_over_and_an_object_where_it_stands_out(tmp_pat
     found = Goods([record], "object").product(0)
     np.testing.assert_array_equal(found, foreground(photo))
     assert 0 < found.sum() < found.size
+
+
+def test_a_photo_that_is_only_chosen_is_not_opened(shelf, monkeypatch):
+    monkeypatch.setattr(module, "read_sample", lambda record: pytest.fail(f"{record} was opened"))
+    exemplar = Exemplar(flat(45), template(spot()), "dent")
+    assert shelf.like(exemplar, exemplar.template, 1, Drawn(5, 2, 0)) == 5
+    crack = np.zeros((20, 30), np.bool_)
+    crack[8:12] = True
+    assert shelf.like(exemplar, template(crack), 1, Drawn(3, 2, 0)) == 3
+
+
+def test_a_region_that_does_not_fit_all_photos_is_refused_with_the_name_of_one(tmp_path, shelf):
+    odd = write_sample(tmp_path, "good", "odd", flat(90, height=16), split="train")
+    mixed = Goods([*shelf.records, odd], "texture")
+    region = tmp_path / "region.png"
+    write_png(region, spot())
+    for area in (region, [(0, 0), (30, 0), (30, 20)]):
+        refuse_misfit(area, shelf)
+        with pytest.raises(ImageError, match=r"does not fit 1 of 9 .*odd.png has 30x16"):
+            refuse_misfit(area, mixed)
+    refuse_misfit(None, mixed)
+    refuse_misfit([(0, 0), (30, 0), (30, 16)], mixed)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from blemish.backbones.embedded import Embedded
 from blemish.config import read_yaml, validated
-from blemish.data import append_manifest, read_dataset, read_image, write_sample
+from blemish.data import append_manifest, read_dataset, read_image, write_png, write_sample
 from blemish.errors import ArtifactError, BlemishError, ConfigError, DatasetError
 from blemish.generation import Generator, Scores, Verdict, few_shot, learn, window_around
 from blemish.generation.inversion import Inversion
@@ -110,6 +110,33 @@ def test_without_any_mask_there_is_nothing_to_learn_from(tree):
         few_shot(read_dataset(tree))
 
 
+def test_types_that_are_not_learned_are_named_with_the_reason(tree, caplog):
+    add(tree, "hole", "1", mask=False)
+    few_shot(read_dataset(tree))
+    assert "no photo of the dataset shows them with a mask: hole" in caplog.text
+    add(tree, "dent", "40", split="train")
+    few_shot(read_dataset(tree))
+    assert "no photo of the training split shows them with a mask: crack, hole" in caplog.text
+
+
+def test_masks_of_the_test_split_do_not_count_where_training_has_defects(tree):
+    """As a manifest may have it: the photo of the training split alone has no mask."""
+    add(tree, "dent", "40", split="train")
+    for record in read_dataset(tree).records:
+        append_manifest(tree, replace(record, mask=None) if record.split == "train" else record)
+    with pytest.raises(DatasetError, match="with a mask among its training photos"):
+        few_shot(read_dataset(tree))
+
+
+@pytest.mark.parametrize("label", ["../../evil", "deep/scratch", ".hidden"])
+def test_a_type_whose_name_cannot_be_a_folders_is_refused(tree, label):
+    for record in read_dataset(tree).records:
+        name = label if record.label == "dent" else record.label
+        append_manifest(tree, replace(record, label=name))
+    with pytest.raises(DatasetError, match="makes no file name"):
+        few_shot(read_dataset(tree))
+
+
 @pytest.fixture
 def copied(nuts, tmp_path) -> Path:
     return Path(shutil.copytree(nuts, tmp_path / "nut"))
@@ -176,6 +203,30 @@ def test_a_folder_with_a_run_is_left_alone_unless_it_is_resumed(dataset, tmp_pat
     assert again.model == first.model
 
 
+def test_a_start_that_fails_leaves_the_folder_free_for_the_next(copied, tmp_path):
+    dataset = read_dataset(copied)
+    record = few_shot(dataset)[0]
+    mask = record.mask.read_bytes()
+    write_png(record.mask, np.zeros(read_image(record.image).shape[:2], np.bool_))
+    with pytest.raises(DatasetError, match=f"{record.mask} of a {record.label} is empty"):
+        learn(dataset, settings(), tmp_path / "run", device="cpu")
+    record.mask.write_bytes(mask)
+    assert learn(dataset, settings(), tmp_path / "run", device="cpu").types == ("rust", "scratch")
+
+
+def test_of_one_good_part_nothing_is_known_about_how_good_parts_differ(copied, tmp_path, caplog):
+    first, *others = read_dataset(copied).train
+    for record in others:
+        record.image.unlink()
+    generator = learn(read_dataset(copied), settings(), tmp_path / "run", device="cpu")
+    assert "all good photos show one part" in caplog.text
+    caplog.clear()
+    (entry,) = generator.generate([first], {"rust": 1}, tmp_path / "out")
+    assert entry.scores["novelty"] is None
+    Generator.load(tmp_path / "run" / "generator", device="cpu")
+    assert "older version" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -239,7 +290,8 @@ def test_types_that_the_network_leaves_unfilled_are_found_when_that_is_asked_for
 
     monkeypatch.setattr(Generator, "make", make)
     learning = {"backbone": str(small_backbone), "batch": 2, "precision": "fp32"}
-    given = settings(learning=learning, painting={"painter": "network", "reweighting": asked})
+    painting = {"painter": "network", "reweighting": asked, "form": "probs"}
+    given = settings(learning=learning, painting=painting)
     generator = learn(dataset, given, tmp_path / "run", TWO, device="cpu")
     assert generator.facts.get("unfilled") == {"auto": ["rust"], "off": None}[asked]
     assert generator.painter.unfilled == ({"rust"} if asked == "auto" else set())

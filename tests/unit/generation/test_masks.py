@@ -1,9 +1,7 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from blemish.data import write_png, write_sample
+from blemish.data import write_png
 from blemish.errors import DatasetError
 from blemish.generation.masks import Template, cleaned, largest_extent, read_templates
 from handmade import box
@@ -47,31 +45,25 @@ def test_an_empty_mask_is_no_template():
         Template(WHOLE, WHOLE[1:])
 
 
-def test_templates_are_read_from_defect_photos_and_from_masks_alone(tmp_path):
-    photo = np.full((40, 60, 3), 90, np.uint8)
-    first, second = box((40, 60), 5, 5, 4, 4), box((30, 30), 9, 9, 3, 3)
-    record = write_sample(tmp_path, "dent", "0", photo, first)
-    write_png(tmp_path / "given.png", second)
-    templates = read_templates([record], "texture", [tmp_path / "given.png"])
-    assert [Path(template.source).name for template in templates] == ["0_mask.png", "given.png"]
-    np.testing.assert_array_equal(templates[0].mask, first)
-    np.testing.assert_array_equal(templates[1].mask, second)
+def test_a_given_mask_has_the_product_of_photos_of_its_size_and_fills_the_frame_elsewhere(tmp_path):
+    masks = box((40, 60), 5, 5, 4, 4), box((30, 30), 9, 9, 3, 3)
+    files = [tmp_path / "0.png", tmp_path / "1.png"]
+    for file, mask in zip(files, masks, strict=True):
+        write_png(file, mask)
+    product = box((40, 60), 2, 2, 30, 30)
+    templates = read_templates(files, {(40, 60): product})
+    for template, mask, file in zip(templates, masks, files, strict=True):
+        np.testing.assert_array_equal(template.mask, mask)
+        assert template.source == str(file)
+    np.testing.assert_array_equal(templates[0].product, product)
     assert templates[1].product.all()
 
 
-def test_the_product_of_an_object_is_found_in_the_photo_of_its_defect(tmp_path):
-    photo = np.full((60, 60, 3), 20, np.uint8)
-    photo[15:45, 15:45] = 200
-    record = write_sample(tmp_path, "dent", "0", photo, box((60, 60), 20, 20, 4, 4))
-    (template,) = read_templates([record], "object")
-    assert 0.2 < template.product.mean() < 0.35
-
-
-def test_a_type_without_masks_is_refused_with_advice(tmp_path):
-    record = write_sample(tmp_path, "dent", "0", np.full((40, 60, 3), 90, np.uint8))
-    for records in ([record], []):
+def test_no_mask_at_all_and_an_empty_one_are_refused_with_advice(tmp_path):
+    write_png(tmp_path / "empty.png", np.zeros((4, 4), np.bool_))
+    for files in ([], [tmp_path / "empty.png"]):
         with pytest.raises(DatasetError) as caught:
-            read_templates(records)
+            read_templates(files)
         assert caught.value.hint
 
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blemish.data import check, read_dataset, read_sample, write_sample
+from blemish.data import check, encode_png, read_dataset, read_sample, write_sample
 from blemish.errors import ArtifactError, DatasetError
+from blemish.generation import output as module
 from blemish.generation.manifest import Run, read_manifest
 from blemish.generation.output import Made, comparison, include_good, write_pairs
 from blemish.generation.quality import Scores, Verdict
@@ -126,6 +127,46 @@ def test_with_good_photos_the_folder_is_a_whole_dataset(tmp_path, make):
     assert contents(root) == before
     with pytest.raises(DatasetError, match="expected good photos"):
         include_good(root, dataset.train_defects)
+
+
+def test_good_photos_are_copied_once_and_mended_where_they_changed(tmp_path, make, source):
+    root = tmp_path / "out"
+    write_pairs(root, COUNTS, make, RUN, good=[source])
+    (copy,) = (root / "train" / "good").iterdir()
+    assert copy.read_bytes() == source.image.read_bytes()
+    assert len(read_dataset(root).train) == 1
+    before = copy.stat()
+    write_pairs(root, COUNTS, make, RUN, good=[source])
+    assert copy.stat().st_ino == before.st_ino  # not written anew
+    copy.write_bytes(b"damaged")
+    write_pairs(root, COUNTS, make, RUN, good=[source])
+    assert copy.read_bytes() == source.image.read_bytes()
+
+
+def test_good_photos_are_copied_while_nobody_else_may_write(
+    tmp_path, make, source, monkeypatch, written_elsewhere
+):
+    kept_out = []
+
+    def spy(root, _):
+        with pytest.raises(AssertionError), written_elsewhere(root):
+            pass
+        kept_out.append(root)
+
+    monkeypatch.setattr(module, "include_good", spy)
+    write_pairs(tmp_path / "out", COUNTS, make, RUN, good=[source])
+    assert kept_out == [tmp_path / "out"]
+
+
+def test_the_photo_before_is_the_folders_copy_where_the_other_has_changed(tmp_path, make, source):
+    root = tmp_path / "out"
+    entries = write_pairs(root, COUNTS, make, RUN, good=[source])
+    whole = comparison(root, entries, [])
+    source.image.write_bytes(encode_png(np.zeros((40, 50, 3), np.uint8)))
+    np.testing.assert_array_equal(comparison(root, entries, []), whole)
+    for copy in (root / "train" / "good").iterdir():
+        copy.unlink()
+    assert comparison(root, entries, []).shape[1] < whole.shape[1]
 
 
 @pytest.mark.parametrize("survivors", range(5))

@@ -144,6 +144,12 @@ def test_shapes_that_were_not_learned_cannot_be_drawn(generator, dataset, tmp_pa
         write_masks(generator, dataset.train, {"rust": 1}, tmp_path, learned=True)
 
 
+def test_learned_masks_are_of_whole_photos_and_not_of_a_region(network, dataset, tmp_path):
+    region = [(0, 0), (50, 0), (50, 50)]
+    with pytest.raises(ConfigError, match="a region does not move them"):
+        write_masks(network, dataset.train, {"rust": 1}, tmp_path, learned=True, region=region)
+
+
 def test_patches_have_not_learned_shapes_whatever_was_asked_for(dataset, tmp_path):
     given = {"product": {"kind": "object", "turns": []}, "learning": {"masks": True}}
     config = validated(GeneratorConfig, given)

@@ -146,6 +146,20 @@ def test_masks_of_an_unknown_type_and_unreadable_ones_are_refused(repertoire, dr
         repertoire.with_masks({"dent": [tmp_path / "broken.png"]})
 
 
+def test_a_given_mask_is_as_large_on_an_object_as_it_was_drawn(tmp_path):
+    """The product is a quarter of the frame; the mask covers as much of it as the real defect does."""
+    product = np.zeros((80, 80), np.bool_)
+    product[20:60, 20:60] = True
+    real, drawn = np.zeros_like(product), tmp_path / "0.png"
+    real[25:45, 25:45] = True
+    image = np.full((80, 80, 3), 90, np.uint8)
+    known = Repertoire({"dent": [Exemplar(image, Template(real, product), "dent")]}, ())
+    write_png(drawn, real)
+    (given,) = known.with_masks({"dent": [drawn]}).templates["dent"]
+    np.testing.assert_array_equal(given.extent, known.templates["dent"][0].extent)
+    assert given.extent.tolist() == [0.5, 0.5]
+
+
 def test_the_digest_changes_with_the_masks_and_with_nothing_else(repertoire, drawn, exemplars):
     with_some = [repertoire.with_masks({"dent": files}) for files in (drawn, drawn, drawn[:1])]
     assert with_some[0].masks_digest == with_some[1].masks_digest

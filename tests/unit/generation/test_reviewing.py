@@ -128,6 +128,17 @@ def test_the_unfinished_line_of_a_killed_run_is_passed_over(root):
     assert len(PairFolder(root).pairs()) == 4
 
 
+def test_a_whole_last_line_counts_though_an_editor_left_out_its_end(root):
+    manifest = root / MANIFEST
+    manifest.write_text(manifest.read_text(encoding="utf-8").rstrip("\n"), encoding="utf-8")
+    folder = PairFolder(root)
+    *_, last = folder.pairs()
+    assert len(folder.pairs()) == 4
+    folder.decide(folder.pairs()[0].id, accepted=False)
+    assert folder.pairs()[-1].image == last.image
+    assert len(read_manifest(root).entries) == 4
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
