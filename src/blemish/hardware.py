@@ -144,6 +144,12 @@ def prepared(module: Module, dtype: torch.dtype) -> Module:
 
 @contextlib.contextmanager
 def autocast(where: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Run the block's convolutions and matrix products in `dtype`; float32 leaves all as it is."""
+    """Run the block's convolutions and matrix products in `dtype`.
+
+    float32 means float32: on graphics cards PyTorch would round what convolutions multiply to ten bits
+    (TF32), which moves scores by more than formats are allowed to. From then on it does not.
+    """
+    if where.type == "cuda" and dtype == torch.float32:
+        torch.backends.cudnn.allow_tf32 = False
     with torch.autocast(where.type, dtype=dtype, enabled=dtype != torch.float32):
         yield

@@ -243,6 +243,7 @@ WRONG = [
     "inspect {detector} {data}/test --batch 0",
     "inspect {detector} {data}/test --device toaster",
     "inspect {detector} {data}/test/good --overlays {tmp}/file",
+    "inspect {detector} {data}/test/good --overlays {data}/test/good",
     "evaluate {detector} {tmp}/nowhere",
     "evaluate {detector} {tmp}/untested",
     "evaluate {tmp}/empty {data}",

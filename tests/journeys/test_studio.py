@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -185,6 +186,83 @@ def test_pairs_are_reviewed_with_keys_and_the_next_training_follows(page, site):
     }
     assert "000000.png" not in learned
     assert "000001.png" in learned
+
+
+def test_a_corrected_mask_goes_with_its_acceptance_and_is_not_left_by_mistake(page, site):
+    page.goto(f"{site.address}/#review")
+    expect(page.get_by_role("heading", name="rust 000000")).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    stroke(page, [(0.5, 0.5), (0.6, 0.5)])
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("The mask is not saved")).to_be_visible()
+    expect(page.get_by_role("heading", name="rust 000000")).to_be_visible()
+    page.keyboard.press("a")
+    expect(page.get_by_role("heading", name="rust 000001")).to_be_visible()
+    line = next(line for line in manifest(site) if line["image"] == "test/rust/000000.png")
+    assert (line["accepted"], line["reviewed"]) == (True, True)
+    mask = read_mask(site.folder / "pairs" / line["mask"])
+    assert mask[48, 48:57].all()
+    assert mask.sum() < 0.1 * mask.size
+
+
+def test_every_undecided_pair_comes_up_page_after_page(page, site):
+    """Two pages of the studio; the list of the undecided grows shorter as they are decided."""
+    lines = manifest(site)
+    first = next(line for line in lines if line["image"] == "test/rust/000000.png")
+    folder = site.folder / "pairs"
+    for number in range(100, 160):
+        stem = f"rust/{number:06d}"
+        names = {"image": f"test/{stem}.png", "mask": f"ground_truth/{stem}_mask.png"}
+        for what, name in names.items():
+            shutil.copyfile(folder / first[what], folder / name)
+        lines.append({**first, **names, "index": number})
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "manifest.jsonl").write_text(text, encoding="utf-8")
+    page.goto(f"{site.address}/#review")
+    tiles = page.locator(".grid button")
+    expect(tiles).to_have_count(60)
+    for number in range(2):
+        page.keyboard.press("a")
+        expect(page.get_by_role("heading", name=f"rust {number + 1:06d}")).to_be_visible()
+    page.get_by_role("button", name="Show more").click()
+    expect(tiles).to_have_count(66)
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+
+
+def test_a_part_that_is_left_while_it_loads_does_not_listen(page, site):
+    held = []
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/api/v1/pairs?*", hold)
+    page.goto(f"{site.address}/#review")
+    page.wait_for_function("() => location.hash === '#review'")
+    page.get_by_role("link", name="Inspect").click()
+    expect(page.get_by_role("heading", name="No photo yet")).to_be_visible()
+    for route in held:
+        route.continue_()
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("r")
+    expect(page.get_by_role("heading", name="No photo yet")).to_be_visible()
+    assert not [line for line in manifest(site) if line.get("reviewed")]
+
+
+def test_a_service_that_has_too_much_to_do_is_asked_again(page, site):
+    asked = []
+
+    def busy(route):
+        asked.append(route)
+        if len(asked) < 3:
+            route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": "busy"})
+        else:
+            route.continue_()
+
+    page.route("**/api/v1/inspect?*", busy)
+    page.goto(site.address)
+    page.get_by_label("Choose photos").set_input_files([photo()])
+    expect(page.get_by_role("img", name="Defect map").first).to_be_visible()
+    assert len(asked) == 3
 
 
 def test_more_pairs_are_generated_as_a_job_that_can_be_cancelled(page, site):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from accelerate import Accelerator, PartialState
@@ -29,6 +31,23 @@ def test_several_processes_that_share_another_kind_of_device_are_told(monkeypatc
     monkeypatch.setitem(PartialState._shared_state, "num_processes", 2)
     with pytest.raises(ConfigError, match="2 processes share work on cuda"):
         hardware.processes(cpu=True)
+
+
+def test_float32_on_a_graphics_card_is_not_rounded_to_tf32(monkeypatch):
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    before = cudnn.allow_tf32
+    try:
+        for where, dtype, after in (
+            ("cpu", torch.float32, True),
+            ("cuda", torch.bfloat16, True),
+            ("cuda", torch.float32, False),
+        ):
+            cudnn.allow_tf32 = True
+            with hardware.autocast(torch.device(where), dtype):
+                assert cudnn.allow_tf32 is after
+    finally:
+        cudnn.allow_tf32 = before
 
 
 def test_a_device_that_cannot_hold_a_schedule_is_refused(monkeypatch):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 
 from blemish.cli.output import emit
 from blemish.deploy.inspection import STEM, find_photos, inspect_files, write_overlay
 from blemish.deploy.recalibration import recalibrate
+from blemish.errors import ConfigError
 from blemish.runtime import logger
 from blemish.verdicts import Detector
 
@@ -29,15 +31,21 @@ def inspect(options: argparse.Namespace) -> int:
     """Print one JSON line a photo; 2 when a file could not be read."""
     detector = loaded(options)
     failed = False
-    photos = find_photos(options.photos, without=options.overlays)
+    overlays = options.overlays
+    if overlays is not None and overlays.resolve() in map(Path.resolve, options.photos):
+        raise ConfigError(
+            f"heat maps in {overlays} would lie among the photos, and be photos the next time",
+            hint="give --overlays a folder of its own; one inside is passed over",
+        )
+    photos = find_photos(options.photos, without=overlays)
     for index, finding in enumerate(inspect_files(detector, photos, batch_size=options.batch)):
         if finding.prediction is not None and options.threshold is not None:
             other = replace(finding.prediction, threshold=options.threshold)
             finding = replace(finding, prediction=other)
         line = finding.line()
-        if options.overlays is not None:
+        if overlays is not None:
             name = f"{index:05d}_{finding.path.stem[:STEM]}"
-            written = write_overlay(options.overlays, finding, name)
+            written = write_overlay(overlays, finding, name)
             line["overlay"] = None if written is None else str(written)
         emit(line)
         failed |= finding.error is not None

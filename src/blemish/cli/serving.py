@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 from blemish.cli.inspecting import loaded
 from blemish.cli.output import emit
@@ -46,11 +48,14 @@ def serve(options: argparse.Namespace) -> int:
             hint=f"give --key-file or {KEY}, or say --no-key",
         )
     generator = options.generator
+    precision = None if options.precision == "auto" else options.precision
     bench = Workbench(
         Detector.load(options.detector, device=options.device, precision=options.precision),
         settings,
         name=options.detector.resolve().name,
-        generator=None if generator is None else Generator.load(generator, device=options.device),
+        generator=None
+        if generator is None
+        else Generator.load(generator, device=options.device, precision=precision),
         generator_name="" if generator is None else generator.resolve().name,
         dataset=None if options.data is None else read_dataset(options.data),
         pairs=options.pairs,
@@ -85,6 +90,18 @@ def watch(options: argparse.Namespace) -> int:
 
     with Watch(loaded(options), options.folder, options.out, overlays=not options.no_overlays) as work:
         logger.info("watching %s; findings are in %s", options.folder, options.out)
+        reading = True
         for line in work.lines(every=options.every, once=options.once):
-            emit(line)
+            reading = reading and _told(line, options.out)
     return 0
+
+
+def _told(line: dict[str, Any], out: Path) -> bool:
+    """Print a finding and return whether anybody reads what is printed: it is on the disk already."""
+    try:
+        emit(line)
+    except BrokenPipeError:
+        logger.warning("nobody reads the output any more; findings go on in %s", out)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would fail, too
+        return False
+    return True

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from blemish import hardware
+from blemish.backbones import PUBLISHED, find
 from blemish.config import preset
 from blemish.detection.inspector import Inspector
-from blemish.errors import DependencyError
+from blemish.errors import BlemishError, DependencyError
+from blemish.generator_config import LearningConfig
 from blemish.networks.encoder import weights_path
 from blemish.presets import PRESETS
 from blemish.version import __version__
@@ -31,7 +33,8 @@ _OPTIONAL = (
 _BYTES_PER_WEIGHT = 4 * 6  # the weight, its gradient, two Adam moments, two averages
 _NOTE = (
     "weights_fit: the weights with all that trains them take less than 80 % of the memory; the "
-    "activations of a batch come on top, and may take far more"
+    "activations of a batch come on top, and may take far more. learning_gib: a backbone's weights and "
+    "what an update keeps for its backward pass; fits: less than 80 % of the memory"
 )
 
 
@@ -51,8 +54,32 @@ def examine() -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "optional_packages": {name: _version(name) for name in _OPTIONAL},
         "weights": {"efficientnet-lite0 (ImageNet)": _weights()},
+        "backbones": _backbones(where, _memory(where)),
         "presets": {name: _fit(name, _memory(where)) for name in PRESETS},
         "note": _NOTE,
+    }
+
+
+def _backbones(where: torch.device, memory: int | None) -> dict[str, Any]:
+    """Return where pretrained backbones lie, and what learning tokens on them takes."""
+    return {name: _backbone(name, where, memory) for name in PUBLISHED}
+
+
+def _backbone(name: str, where: torch.device, memory: int | None) -> dict[str, Any] | str:
+    from blemish.backbones.needs import estimate  # diffusers takes seconds to import
+
+    dtype = hardware.precision("auto", where)
+    try:
+        folder = find(name)
+        needs = estimate(folder, batch=LearningConfig().batch, dtype=dtype)
+    except BlemishError as error:
+        return f"missing: {error.hint}"
+    needed = needs.weights + needs.step
+    return {
+        "folder": str(folder),
+        "weights_gib": _gib(needs.weights),
+        "learning_gib": _gib(needed),
+        "fits": None if memory is None else needed < 0.8 * memory,
     }
 
 

@@ -121,6 +121,7 @@ def _session(onnxruntime: Any, path: Path, device: str) -> Any:
 
     Raises:
         ConfigError: ONNX Runtime has no such device, or does not get it to run.
+        ArtifactError: the processor cannot run the graph.
     """
     offered = onnxruntime.get_available_providers()
     name, _, number = device.partition(":")
@@ -133,9 +134,11 @@ def _session(onnxruntime: Any, path: Path, device: str) -> Any:
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    settings = {"device_id": number} if number else {}
     for kind in wanted:
         provider, why = f"{kind}ExecutionProvider", "it was left out"
+        settings = {"device_id": number} if number else {}
+        if kind == "CUDA":
+            settings["use_tf32"] = "0"  # never the default: it rounds what is multiplied to ten bits
         try:
             # Its own fallback talks on stdout, and takes the processor whatever was asked for.
             session = onnxruntime.InferenceSession(
@@ -147,6 +150,11 @@ def _session(onnxruntime: Any, path: Path, device: str) -> Any:
             why = str(error)
         if kind != wanted[-1]:
             logger.warning("ONNX Runtime does not run on %s: %s", kind, why)
+    if wanted[-1] == "CPU":  # which every installation has: what it cannot read is the graph
+        raise ArtifactError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot read {path}: {why}",
+            hint="install the version that the card names or a newer one, or export again",
+        )
     raise ConfigError(
         f"ONNX Runtime does not run on {device!r}: {why}",
         hint="leave the device at auto, or install the CUDA libraries that onnxruntime-gpu needs",
@@ -163,7 +171,13 @@ def _openvino(path: Path, precision: str, device: str) -> tuple[Runner, str]:
             f"OpenVINO has no {device!r} here: it has {', '.join(core.available_devices)}",
             hint="leave the device at auto",
         )
-    model = core.read_model(str(path))
+    try:
+        model = core.read_model(str(path))
+    except RuntimeError as error:
+        raise ArtifactError(
+            f"OpenVINO {openvino.__version__.partition('-')[0]} cannot read {path}: {error}",
+            hint="install the version that the card names or a newer one, or export again",
+        ) from error
     # What int8 leaves in floating point is measured in features, for which bf16 is enough.
     native = "BF16" in core.get_property(where, "OPTIMIZATION_CAPABILITIES")
     inside = "bf16" if precision == "bf16" or (precision == "int8" and native) else "f32"

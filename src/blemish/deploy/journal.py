@@ -116,6 +116,8 @@ class Journal:
 def _locked(path: Path) -> IO[bytes]:
     """Return the open lock file; the system lets go of it when this process ends, however that comes.
 
+    Where a file system has no locks, nobody is kept out.
+
     Raises:
         ArtifactError: another process holds it.
     """
@@ -129,7 +131,9 @@ def _locked(path: Path) -> IO[bytes]:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
+    except OSError as error:
+        if not isinstance(error, (BlockingIOError, PermissionError)):
+            return file  # a file system without locks keeps nobody out
         file.close()
         raise ArtifactError(
             f"another watch writes into {path.parent}", hint="stop it, or choose another --out"

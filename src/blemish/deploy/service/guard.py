@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
@@ -15,7 +15,6 @@ from blemish.deploy.service.measures import Measures
 from blemish.deploy.service.problems import Problem, answer, busy
 from blemish.deploy.service.settings import LOOPBACK, ServiceSettings
 
-COOKIE = "blemish_key"
 OPEN = ("/api/v1/health", "/api/v1/ready", "/api/v1/session")
 """Probes need no key, nor does the way in."""
 
@@ -90,7 +89,7 @@ class Guard:
         ):
             raise Problem(403, "a page of another site may not write here")
         key = self.settings.key
-        if key is not None and _needs_key(scope["path"]) and not is_key(_given(headers), key):
+        if key is not None and _needs_key(scope["path"]) and not _is_let_in(headers, key):
             raise Problem(401, "the key is missing or wrong", "send it as X-API-Key")
         if writing and self.stopping:
             raise busy("the service is stopping", 5, 503)
@@ -141,11 +140,24 @@ def is_key(given: str, key: str) -> bool:
     return hmac.compare_digest(given.encode(), key.encode())
 
 
-def _given(headers: Headers) -> str:
-    """Return the key that a program sends in a header, or a browser in its cookie."""
-    bearer = headers.get("authorization", "").removeprefix("Bearer ")
-    cookies = cookie_parser(headers.get("cookie", ""))
-    return headers.get("x-api-key") or bearer or unquote(cookies.get(COOKIE, ""))
+def session_cookie(key: str) -> tuple[str, str]:
+    """Return name and value of the cookie that lets a browser in.
+
+    Services on other ports of a host get the cookie, too: it has a name of its own for each key, and
+    does not tell the key.
+    """
+    name, value = (hmac.new(key.encode(), word, "sha256").hexdigest() for word in (b"name", b"value"))
+    return f"blemish_{name[:16]}", value
+
+
+def _is_let_in(headers: Headers, key: str) -> bool:
+    """Return whether a program has sent the key in a header, or a browser its cookie."""
+    kind, _, bearer = headers.get("authorization", "").partition(" ")
+    given = headers.get("x-api-key") or (bearer if kind.lower() == "bearer" else "")
+    if given:
+        return is_key(given, key)
+    name, value = session_cookie(key)
+    return is_key(cookie_parser(headers.get("cookie", "")).get(name, ""), value)
 
 
 def _needs_key(path: str) -> bool:

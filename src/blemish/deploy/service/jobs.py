@@ -6,7 +6,7 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,10 @@ class _Cancelled(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """A run of the generator. done: pairs made so far; folder: where they lie."""
+    """A run of the generator. entries: pairs made so far; folder: where they lie.
+
+    found: at the end, all pairs that were asked for, with those that lay there before.
+    """
 
     id: str
     counts: Mapping[str, int]
@@ -39,15 +42,17 @@ class Job:
     folder: Path
     state: str = "waiting"
     error: str | None = None
+    found: int = 0
     entries: list[Entry] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    place: Callable[[], None] = lambda: None
 
     def summary(self) -> dict[str, Any]:
         """Return the job ready for JSON."""
         return {
             "id": self.id,
             "state": self.state,
-            "done": len(self.entries),
+            "done": self.found if self.state == "done" else len(self.entries),
             "total": sum(self.counts.values()),
             "error": self.error,
             "pairs": [
@@ -85,7 +90,7 @@ class Jobs:
             self.generator.repertoire.known(label)
         name = secrets.token_urlsafe(12)
         job = Job(name, dict(counts), seed, self._root / name if self._own else self._root)
-        self.desk.begin(lambda: self._run(job))
+        job.place = self.desk.begin(lambda: self._run(job))
         self._forget()
         self._jobs[job.id] = job
         return job
@@ -114,6 +119,7 @@ class Jobs:
         job.cancelled.set()
         if job.state == "waiting":
             job.state = "cancelled"
+            self.desk.forget(job.place)
         return job
 
     def close(self) -> None:
@@ -134,10 +140,10 @@ class Jobs:
 
         try:
             goods = self.dataset.train
-            self.generator.generate(
+            whole = self.generator.generate(
                 goods, job.counts, job.folder, seed=job.seed, report=report, processes=1
             )
-            job.state = "done"
+            job.found, job.state = len(whole), "done"
         except _Cancelled:
             job.state = "cancelled"
         except BlemishError as error:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 import numpy as np
 from fastapi import APIRouter, Path, Query, Request
@@ -14,11 +12,11 @@ from starlette.responses import Response
 
 from blemish.data import read_sample
 from blemish.data.pictures import overlay
-from blemish.deploy.service.guard import COOKIE, Guard, is_key
+from blemish.deploy.service.guard import Guard, is_key, session_cookie
 from blemish.deploy.service.jobs import MOST
 from blemish.deploy.service.pictures import data_url, png
 from blemish.deploy.service.problems import Problem, busy
-from blemish.deploy.service.uploads import BODY, Upload, decode, read_uploads
+from blemish.deploy.service.uploads import BODY, Upload, decode, in_turn, read_uploads
 from blemish.deploy.service.workbench import Workbench
 from blemish.records import Prediction
 
@@ -84,11 +82,12 @@ def _add_probes(found: APIRouter, guard: Guard) -> None:
 
     @found.post("/session", status_code=204, response_class=Response)
     async def session(entry: Entry) -> Response:
-        """Let a browser in: the key goes into a cookie that only this service gets."""
+        """Let a browser in: it gets a cookie, which does not tell the key."""
         if guard.settings.key is None or not is_key(entry.key, guard.settings.key):
             raise Problem(401, "the key is wrong")
         found = Response(status_code=204)
-        found.set_cookie(COOKIE, quote(entry.key, safe=""), httponly=True, samesite="strict")
+        name, value = session_cookie(guard.settings.key)
+        found.set_cookie(name, value, httponly=True, samesite="strict")
         return found
 
 
@@ -125,10 +124,10 @@ def _add_inspection(found: APIRouter, bench: Workbench) -> None:
             readable = [upload.image for upload in uploads if upload.image is not None]
             if not readable and len(uploads) == 1 and uploads[0].error is not None:
                 raise uploads[0].error
-            verdicts = iter(await bench.inspected(readable, place, reconstruct=reconstruction))
+            verdicts = iter(await bench.inspected(readable, place, other, reconstruct=reconstruction))
 
             def results() -> list[dict[str, Any]]:
-                return [_result(upload, verdicts, other, shown) for upload in uploads]
+                return [_result(upload, verdicts, shown) for upload in uploads]
 
             return {"results": await asyncio.to_thread(results), **promise}
 
@@ -157,7 +156,7 @@ def _add_jobs(found: APIRouter, bench: Workbench) -> None:
         return bench.needed(bench.jobs, "--generator and --data").cancel(name).summary()
 
     @found.get("/jobs/{name}/pairs/{number}/{what}", response_class=Response)
-    def pair(
+    async def pair(
         name: Identity,
         number: Annotated[int, Path(ge=0, lt=2**31)],
         what: Literal["image", "mask"],
@@ -166,9 +165,13 @@ def _add_jobs(found: APIRouter, bench: Workbench) -> None:
         job = bench.needed(bench.jobs, "--generator and --data").find(name)
         if number >= len(job.entries):
             raise Problem(404, f"the job has made {len(job.entries)} pairs")
-        sample = read_sample(job.entries[number].record(job.folder))
-        assert sample.mask is not None  # noqa: S101 - every entry has one
-        return png(sample.image if what == "image" else sample.mask)
+
+        def work() -> Response:
+            sample = read_sample(job.entries[number].record(job.folder))
+            assert sample.mask is not None  # noqa: S101 - every entry has one
+            return png(sample.image if what == "image" else sample.mask)
+
+        return await in_turn(work)
 
 
 def described(bench: Workbench) -> dict[str, Any]:
@@ -204,14 +207,12 @@ def described(bench: Workbench) -> dict[str, Any]:
     }
 
 
-def _result(upload: Upload, verdicts: Any, threshold: float | None, shown: Shown) -> dict[str, Any]:
+def _result(upload: Upload, verdicts: Any, shown: Shown) -> dict[str, Any]:
     """Return the answer on one photo."""
     if upload.image is None:
         assert upload.error is not None  # noqa: S101 - one of the two is there
         return {"name": upload.name, "error": upload.error.args[0], "hint": upload.error.hint}
     verdict: Prediction = next(verdicts)
-    if threshold is not None:
-        verdict = replace(verdict, threshold=threshold)
     height, width = upload.image.shape[:2]
     picture = None
     if shown == "heat":

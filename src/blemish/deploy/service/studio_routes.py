@@ -21,6 +21,7 @@ from blemish.data.pictures import thumbnail
 from blemish.deploy.service.pictures import data_url, png, sent_mask
 from blemish.deploy.service.problems import Problem
 from blemish.deploy.service.routes import ERRORS, Identity, Seed
+from blemish.deploy.service.uploads import in_turn
 from blemish.deploy.service.workbench import Workbench
 from blemish.errors import DatasetError
 from blemish.generation.generator import Judged
@@ -105,10 +106,6 @@ def _photo_of(photos: Mapping[str, Record], name: str) -> Record:
 
 
 def _add_photos(found: APIRouter, bench: Workbench, photos: Mapping[str, Record]) -> None:
-    @lru_cache(512)
-    def small(name: str) -> bytes:
-        return encode_png(thumbnail(read_image(_photo_of(photos, name).image), _THUMBNAIL))
-
     @found.get("/photos")
     def list_photos(offset: Offset = 0, limit: Limit = 60) -> dict[str, Any]:
         """Good photos to paint on."""
@@ -120,14 +117,15 @@ def _add_photos(found: APIRouter, bench: Workbench, photos: Mapping[str, Record]
         }
 
     @found.get("/photos/{name}", response_class=Response)
-    def photo(name: Identity) -> Response:
+    async def photo(name: Identity) -> Response:
         """A good photo."""
-        return png(read_image(_photo_of(photos, name).image))
+        return await in_turn(lambda: png(read_image(_photo_of(photos, name).image)))
 
     @found.get("/photos/{name}/thumbnail", response_class=Response)
-    def photo_thumbnail(name: Identity) -> Response:
+    async def photo_thumbnail(name: Identity) -> Response:
         """A good photo, small."""
-        return Response(small(name), media_type="image/png")
+        found: bytes = await in_turn(lambda: _small(_photo_of(photos, name).image))
+        return Response(found, media_type="image/png")
 
 
 def _add_painting(found: APIRouter, bench: Workbench, photos: Mapping[str, Record]) -> None:
@@ -205,13 +203,18 @@ def _add_review(found: APIRouter, bench: Workbench) -> None:
         }
 
     @found.get("/pairs/{name}/{what}", response_class=Response)
-    def picture(name: Identity, what: Literal["image", "mask", "thumbnail"]) -> Response:
+    async def picture(name: Identity, what: Literal["image", "mask", "thumbnail"]) -> Response:
         """A pair's photo, its mask, or its photo small."""
-        pair = _pair_of(bench, name)
-        if what == "mask":
-            return png(read_mask(pair.mask))
-        image = read_image(pair.image)
-        return png(image if what == "image" else thumbnail(image, _THUMBNAIL))
+
+        def work() -> Response:
+            pair = _pair_of(bench, name)
+            if what == "mask":
+                return png(read_mask(pair.mask))
+            if what == "image":
+                return png(read_image(pair.image))
+            return Response(_small(pair.image), media_type="image/png")
+
+        return await in_turn(work)
 
 
 def _add_decisions(found: APIRouter, bench: Workbench) -> None:
@@ -283,6 +286,17 @@ def page() -> APIRouter:
     return found
 
 
+def _small(path: File) -> bytes:
+    """Return a photo small, as PNG."""
+    return _thumbnail(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(512)
+def _thumbnail(path: File, written: int) -> bytes:
+    del written  # a photo that is written anew is another one
+    return encode_png(thumbnail(read_image(path), _THUMBNAIL))
+
+
 def _short(text: str) -> str:
     """Return an id that says nothing of what it stands for."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -313,6 +327,7 @@ def _told(pair: Pair) -> dict[str, Any]:
 
 
 def _title(file: File) -> str:
-    head = file.read_bytes()[:4096].decode("utf-8", "ignore")
+    with file.open("rb") as page:
+        head = page.read(4096).decode("utf-8", "ignore")
     found = re.search(r"<title>([^<]*)</title>", head)
     return found[1].strip() if found else file.stem

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,9 @@ _FEWER = "send fewer photos at a time; /api/v1/models tells the limits"
 _decoder = ThreadPoolExecutor(1, "decoder")  # decoding sets the process-wide warning filters
 
 
+_Found = TypeVar("_Found")
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """One file as a client sent it. name: for the answer only; pixels: that decoding it gives."""
@@ -62,6 +66,11 @@ class Upload:
     name: str
     image: npt.NDArray[np.uint8] | None = None
     error: ImageError | None = None
+
+
+async def in_turn(task: Callable[[], _Found]) -> _Found:
+    """Return what a task gives that decodes photos: one at a time, so that memory stays bounded."""
+    return await asyncio.get_running_loop().run_in_executor(_decoder, task)
 
 
 async def read_uploads(request: Request, settings: ServiceSettings) -> list[Sent]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -66,15 +67,19 @@ class Workbench:
         self.measures.watch(lambda: self.inspection.waiting, admitted, jobs, STATES)
 
     async def inspected(
-        self, photos: Sequence[Photo], place: Place, *, reconstruct: bool
+        self, photos: Sequence[Photo], place: Place, threshold: float | None, *, reconstruct: bool
     ) -> list[Prediction]:
         """Return the verdicts on photos for which the inspection desk has kept a place.
+
+        threshold: another one than the detector's, None for that.
 
         Raises:
             Problem: it took too long, or the service is stopping (503).
         """
         promises = self.inspection.submit(photos, place, reconstruct=reconstruct)
         found = await self._kept(promises)
+        if threshold is not None:
+            found = [replace(verdict, threshold=threshold) for verdict in found]
         for verdict in found:
             self.measures.verdict(anomalous=verdict.anomalous)
         return found

@@ -3,10 +3,16 @@
 const ROOT = "/api/v1";
 
 export class Problem extends Error {
-  constructor(status, body) {
+  constructor(status, body, after = 2) {
     super(body.error ?? `The service answered with ${status}.`);
     this.status = status;
     this.hint = body.hint;
+    this.after = after;
+  }
+
+  // Whether the service may answer the same later: it is away, too slow or has too much to do.
+  get passing() {
+    return [0, 408, 429, 503].includes(this.status);
   }
 }
 
@@ -20,7 +26,7 @@ async function once(path, options) {
     throw new Problem(0, { error: "The service does not answer.", hint: "Is it still running? Try again." });
   }
   if (answer.ok) return answer.status === 204 ? null : answer.json();
-  throw new Problem(answer.status, await answer.json().catch(() => ({})));
+  throw new Problem(answer.status, await answer.json().catch(() => ({})), Number(answer.headers.get("Retry-After")) || 2);
 }
 
 async function enter() {

@@ -5,6 +5,7 @@ import { failure, fill, h, percent } from "./dom.js";
 import { histogram, rejected } from "./histogram.js";
 
 const MAP = "Defect map", LOOK = "Normal look";
+const PATIENCE = 5; // times that a busy service is asked again
 const results = []; // kept while the page is open
 let chosen = null, layer = MAP, threshold = null;
 
@@ -27,19 +28,26 @@ export async function inspectView(view, models) {
       chosen ??= entry;
     }
     draw();
-    for (const entry of results.filter((one) => !one.found && !one.error && !one.asked)) {
-      entry.asked = true;
+    for (const entry of results.filter((one) => !one.found && !one.error && !one.asked)) await ask(entry);
+  }
+
+  async function ask(entry) {
+    entry.asked = true;
+    entry.error = null;
+    draw();
+    for (let attempt = 1; !entry.found && !entry.error; attempt++) {
       try {
         entry.found = await api.inspect(entry.file);
       } catch (error) {
-        entry.error = error;
+        if (error.passing && attempt < PATIENCE) await new Promise((done) => setTimeout(done, 1000 * error.after));
+        else entry.error = error;
       }
-      draw();
     }
+    draw();
   }
 
   const chip = (entry) => {
-    if (entry.error) return h("span", { class: "chip bad" }, "unreadable");
+    if (entry.error) return h("span", { class: "chip bad" }, entry.error.passing ? "not inspected" : "unreadable");
     if (!entry.found) return h("span", { class: "muted" }, h("span", { class: "spin" }), " waiting");
     const bad = entry.found.score >= threshold;
     return h("span", { class: bad ? "chip bad" : "chip" }, bad ? "reject" : "pass");
@@ -60,7 +68,8 @@ export async function inspectView(view, models) {
     if (!chosen) {
       fill(stage, h("div", { class: "panel empty" }, h("h2", {}, "No photo yet"), h("p", {}, "Drop photos of parts on the left. Each is compared with its normal look; what does not belong is marked.")));
     } else if (chosen.error) {
-      fill(stage, failure(chosen.error), h("p", { class: "muted" }, chosen.name));
+      const entry = chosen;
+      fill(stage, failure(entry.error), h("p", { class: "muted" }, entry.name), entry.error.passing ? h("p", {}, h("button", { onclick: () => ask(entry) }, "Try again")) : null);
     } else if (!chosen.found) {
       fill(stage, h("div", { class: "panel empty" }, h("span", { class: "spin" }), h("p", {}, `${chosen.name} is being inspected`)));
     } else {

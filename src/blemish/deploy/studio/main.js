@@ -10,6 +10,7 @@ import { reviewView } from "./review.js";
 const VIEWS = { inspect: inspectView, paint: paintView, review: reviewView, reports: reportsView };
 const view = document.getElementById("view");
 let leave = null;
+let shown = 0; // how often a part was chosen: one that is still loading may be left
 
 async function show(models) {
   const name = location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "inspect";
@@ -20,11 +21,15 @@ async function show(models) {
   document.title = `${name[0].toUpperCase()}${name.slice(1)} · blemish studio`;
   leave?.();
   leave = null;
-  fill(view, h("p", { class: "muted" }, h("span", { class: "spin" }), " Loading"));
+  const mine = ++shown;
+  const room = h("div", { class: "room" }, h("p", { class: "muted" }, h("span", { class: "spin" }), " Loading"));
+  fill(view, room);
   try {
-    leave = await VIEWS[name](view, models);
+    const left = await VIEWS[name](room, models);
+    if (mine === shown) leave = left;
+    else left?.();
   } catch (error) {
-    fill(view, failure(error));
+    fill(room, failure(error));
   }
 }
 

@@ -14,12 +14,15 @@ export async function reviewView(view, models) {
     return;
   }
   const grid = h("div", { class: "grid", role: "group", "aria-label": "Pairs" });
-  const more = h("button", { hidden: true, onclick: () => load(pairs.length) }, "Show more");
+  const more = h("button", { hidden: true, onclick: () => load(pairs.filter(fits).length) }, "Show more");
   const label = h("select", { id: "label", onchange: () => load(0) });
   const state = h("select", { id: "state", onchange: () => load(0) }, Object.entries(STATES).map(([value, text]) => h("option", { value }, text)));
   const stage = h("div", { class: "stack" });
   const counts = h("p", { class: "muted" });
   let pairs = [], current = 0, editor = null;
+
+  // Whether a pair is still in the list that the service would give: offsets count those.
+  const fits = (pair) => ({ all: true, waiting: !pair.reviewed, accepted: pair.accepted, rejected: !pair.accepted })[state.value];
 
   async function load(offset) {
     const query = new URLSearchParams({ state: state.value, offset, limit: PAGE });
@@ -27,9 +30,10 @@ export async function reviewView(view, models) {
     const found = await api.get(`/pairs?${query}`);
     const wanted = label.value;
     fill(label, h("option", { value: "" }, "All types"), Object.entries(found.labels).map(([name, count]) => h("option", { value: name, selected: name === wanted }, `${name} (${count})`)));
-    pairs = offset ? pairs.concat(found.pairs) : found.pairs;
+    const known = new Set(offset ? pairs.map((pair) => pair.id) : []);
+    pairs = offset ? pairs.concat(found.pairs.filter((pair) => !known.has(pair.id))) : found.pairs;
     if (!offset) current = 0;
-    more.hidden = pairs.length >= found.total;
+    more.hidden = pairs.filter(fits).length >= found.total;
     tell(found.counts);
     draw();
   }
@@ -48,8 +52,14 @@ export async function reviewView(view, models) {
     drawStage();
   }
 
+  const corrected = () => editor !== null && editor.past.length > 0;
+
   function go(n) {
     if (n < 0 || n >= pairs.length) return;
+    if (corrected()) {
+      toast("The mask is not saved: save it with S, or undo it with Z.", true);
+      return;
+    }
     grid.children[current]?.removeAttribute("aria-current");
     current = n;
     grid.children[current]?.setAttribute("aria-current", "true");
@@ -68,9 +78,8 @@ export async function reviewView(view, models) {
     const url = api.address(`/pairs/${pair.id}`);
     editor = new MaskEditor();
     const shown = editor;
-    const dirty = () => shown.past.length > 0;
     const save = h("button", { disabled: true, onclick: () => correct() }, "Save the mask", h("kbd", { "aria-hidden": "true" }, "S"));
-    shown.onchange = () => { save.disabled = !dirty() || shown.empty; };
+    shown.onchange = () => { save.disabled = !corrected() || shown.empty; };
     fill(stage, h("div", { class: "panel stack" },
       h("div", { class: "row" }, h("h2", {}, `${pair.label} ${pair.name}`), h("span", { class: pair.accepted ? "chip" : "chip bad" }, pair.accepted ? "accepted" : "rejected"), h("span", { class: "chip plain" }, pair.reviewed ? "by a person" : "by the gate"),
         h("span", { class: "row push" }, h("button", { class: "bad", onclick: () => decide(false) }, "Reject", h("kbd", { "aria-hidden": "true" }, "R")), h("button", { class: "good", onclick: () => decide(true) }, "Accept", h("kbd", { "aria-hidden": "true" }, "A")))),
@@ -81,11 +90,13 @@ export async function reviewView(view, models) {
   }
 
   async function decide(accepted) {
-    if (pairs[current]) await change({ accepted }, true);
+    if (!pairs[current]) return;
+    if (accepted && corrected() && editor.empty) toast("The mask is empty: draw the defect, or reject the pair.", true);
+    else await change(accepted && corrected() ? { accepted, mask: editor.png() } : { accepted }, true);
   }
 
   async function correct() {
-    if (!editor || editor.empty || !editor.past.length) return;
+    if (!corrected() || editor.empty) return;
     await change({ mask: editor.png() }, false);
   }
 
@@ -96,7 +107,9 @@ export async function reviewView(view, models) {
       pairs[n] = { ...changed, changed: (pair.changed ?? 0) + 1 };
       grid.children[n]?.querySelector(".mark")?.replaceWith(mark(pairs[n]));
       grid.children[n]?.setAttribute("aria-label", words(pairs[n]));
-      toast(decision.mask ? "The mask is saved." : `${pair.label} ${pair.name} is ${decision.accepted ? "accepted" : "rejected"}.`);
+      const verdict = "accepted" in decision ? `${pair.label} ${pair.name} is ${decision.accepted ? "accepted" : "rejected"}.` : "";
+      toast([verdict, decision.mask ? "The mask is saved." : ""].filter(Boolean).join(" "));
+      if (current === n) editor = null; // what was drawn is saved, or rejected with its pair
       if (onward && n + 1 < pairs.length) go(n + 1);
       else if (current === n) drawStage();
       const query = new URLSearchParams({ limit: 1, ...(label.value ? { label: label.value } : {}) });
@@ -114,12 +127,12 @@ export async function reviewView(view, models) {
     action();
   }
 
-  const jobs = models.studio.paint ? jobsPanel(models, () => load(0)) : null;
-  document.addEventListener("keydown", key);
+  const jobs = models.studio.paint ? jobsPanel(models, () => corrected() || load(0)) : null;
   fill(view, h("div", { class: "work two" },
     h("section", { class: "panel stack", "aria-label": "Pairs to choose from" },
       h("div", { class: "field" }, h("label", { htmlFor: "state" }, "Show"), state), h("div", { class: "field" }, h("label", { htmlFor: "label" }, "Type"), label), counts, grid, more, jobs?.element),
     stage));
   await load(0);
+  document.addEventListener("keydown", key);
   return () => { document.removeEventListener("keydown", key); jobs?.stop(); };
 }

@@ -59,7 +59,21 @@ def test_a_browser_comes_in_by_a_cookie_that_scripts_and_other_sites_do_not_get(
     cookie = entered.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
+    assert KEY not in cookie
+    assert "secret" not in cookie
     assert client.get(f"{API}/models").status_code == 200
+    passed_on = {"authorization": "Basic dXNlcjpwYXNz"}  # by a proxy with a door of its own
+    assert client.get(f"{API}/models", headers=passed_on).status_code == 200
+    assert client.get(f"{API}/models", headers={"x-api-key": "other"}).status_code == 401
+
+
+def test_two_services_on_one_host_keep_their_browsers_apart(serve):
+    """A browser sends all cookies of a host to each of its ports."""
+    names = []
+    for key in (KEY, "another"):
+        entered = serve(key=key).post(f"{API}/session", json={"key": key})
+        names.append(entered.headers["set-cookie"].partition("=")[0])
+    assert len(set(names)) == 2
 
 
 def test_a_body_that_is_declared_too_large_is_not_read(serve):

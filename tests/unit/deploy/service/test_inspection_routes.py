@@ -76,6 +76,8 @@ def test_another_threshold_is_for_that_answer_alone(serve, detector, query, name
     wanted = -1 if name == "threshold" else detector.with_false_alarm_rate(0.5).threshold
     assert found["threshold"] == wanted
     assert client.get(f"{API}/models").json()["detector"]["threshold"] == detector.threshold
+    counted = "anomalous" if found["anomalous"] else "normal"
+    assert f'blemish_photos_total{{verdict="{counted}"}} 1.0' in client.get("/metrics").text
 
 
 def test_an_answer_at_a_chosen_rate_tells_what_is_really_promised(serve, detector):

@@ -59,7 +59,8 @@ def test_a_job_that_is_cancelled_keeps_what_it_has_made_and_can_be_gone_on_with(
     assert job["state"] == "cancelled"
     assert 0 < job["done"] < 30
     again = client.post(f"{API}/generate", json={**order, "counts": {"rust": job["done"] + 1}})
-    assert ended(client, again.json()["id"])["done"] == 1
+    more = ended(client, again.json()["id"])
+    assert (more["done"], more["total"], len(more["pairs"])) == (job["done"] + 1, job["done"] + 1, 1)
 
 
 def test_a_job_that_waits_is_cancelled_without_a_pair(serve):
@@ -128,3 +129,14 @@ def test_too_many_jobs_that_wait_are_refused(serve):
     }
     free.set()
     assert codes == {202, 429}
+
+
+def test_a_job_that_was_cancelled_while_it_waited_leaves_its_place_to_another(serve):
+    client = serve()
+    free = threading.Event()
+    client.bench.desk.begin(free.wait)
+    for _ in range(20):
+        begun = client.post(f"{API}/generate", json={"counts": {"rust": 1}})
+        assert begun.status_code == 202
+        assert client.delete(f"{API}/jobs/{begun.json()['id']}").json()["state"] == "cancelled"
+    free.set()
