@@ -72,16 +72,12 @@ def main() -> None:
                 outside = float(np.abs(made.astype(int) - photo)[~mask].max(initial=0))
                 row = (realised(photo, made, mask)[1], overlap(photo, made, mask), outside)
                 figures.setdefault(place, {}).setdefault(label, []).append(row)
-    means = {
-        place: dict(
-            zip(
-                ("fill", "iou", "outside"),
-                np.round(np.mean([row for rows in types.values() for row in rows], axis=0), 3).tolist(),
-                strict=True,
-            )
+    means = {}
+    for place, types in figures.items():
+        rows = np.array([row for some in types.values() for row in some])
+        means[place] = dict(
+            zip(("fill", "iou", "outside"), rows.mean(0).round(3).tolist(), strict=True)
         )
-        for place, types in figures.items()
-    }
     print(json.dumps(means))
     options.out.write_text(json.dumps({"mean": means, "types": figures}, indent=1) + "\n")
 

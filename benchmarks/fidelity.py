@@ -28,7 +28,7 @@ from blemish.networks import Perceptual, open_inception
 from blemish.randomness import numpy_generator
 from blemish.records import Sample
 from blemish.runtime import configure_logging, write_json
-from blemish.synthesis import ProceduralTextures, Recipe, foreground, synthesise
+from blemish.synthesis import ProceduralTextures, ProductKind, Recipe, foreground, synthesise
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -48,7 +48,7 @@ def crop_and_paste(real: Sequence[Pair], good: np.ndarray, rng: np.random.Genera
     return image, where
 
 
-def perlin(kind: str, good: np.ndarray, rng: np.random.Generator) -> Pair:
+def perlin(kind: ProductKind, good: np.ndarray, rng: np.random.Generator) -> Pair:
     """Return a good photo with one of the drawn defects that detectors train on."""
     product = foreground(good) if kind == "object" else np.ones(good.shape[:2], np.bool_)
     grey = bool(np.ptp(good, axis=2).max() == 0)

@@ -37,7 +37,9 @@ def main() -> None:
         _link(options.out, record)
 
 
-def _third_of_parts(defects: Sequence[Record], gap: int) -> tuple[list[Record], list[Record]]:
+def _third_of_parts(
+    defects: Sequence[Record], gap: int
+) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     few: list[Record] = []
     rest: list[Record] = []
     for group in by_label(defects).values():
@@ -49,7 +51,7 @@ def _third_of_parts(defects: Sequence[Record], gap: int) -> tuple[list[Record], 
         third = max(1, len(parts) // 3)
         few += [replace(record, split="train") for part in parts[:third] for record in part]
         rest += [replace(record, split="test") for part in parts[third:] for record in part]
-    return few, rest
+    return tuple(few), tuple(rest)
 
 
 def _number(record: Record) -> int:

@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -51,10 +52,11 @@ class InLight:
         self.detector, self.light = detector, light
 
     def predict_many(
-        self, photos: Iterable[npt.NDArray[np.uint8]], **how: object
+        self, photos: Iterable[npt.NDArray[np.uint8]], *, batch_size: int = 8, reconstruct: bool = True
     ) -> Iterator[Prediction]:
         """Return what the detector says of the photos in this light."""
-        return self.detector.predict_many([lit(photo, self.light) for photo in photos], **how)
+        seen = [lit(photo, self.light) for photo in photos]
+        return self.detector.predict_many(seen, batch_size=batch_size, reconstruct=reconstruct)
 
 
 def main() -> None:
@@ -67,8 +69,10 @@ def main() -> None:
     detector = Detector.load(options.detector)
     records = read_dataset(options.data).test[:: options.every]
     for name, light in LIGHTS.items():
-        scored, called = Scored(), {True: [], False: []}
-        found = predictions(InLight(detector, light), records, _BATCH, reconstruct=False)
+        scored = Scored()
+        called: dict[bool, list[bool]] = {True: [], False: []}
+        lamp = cast(Detector, InLight(detector, light))  # all that is asked of it
+        found = predictions(lamp, records, _BATCH, reconstruct=False)
         for sample, verdict in found:
             scored.add(sample.record.label, verdict.score, verdict.map, sample.mask)
             called[sample.record.is_good].append(verdict.anomalous)

@@ -35,7 +35,7 @@ def main() -> None:
         path = out / "maps" / record.label / f"{record.image.stem}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, smooth)
-        score = image_score(smooth, np.ones(smooth.shape, np.bool_))
+        score = image_score(smooth, np.ones(smooth.shape, np.bool_), max(smooth.shape))
         name = record.image.relative_to(data).as_posix()
         lines.append(json.dumps({"image": name, "label": record.label, "score": score}))
     (out / "scores.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -128,7 +128,9 @@ def loaded(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     ]
     for thread in threads:
         thread.start()
-    memory, codes, again = [], [], 0.0
+    memory: list[tuple[float, float]] = []
+    codes: list[int] = []
+    again = 0.0
     answered_before_stop = finished = 0
     middle = time.monotonic() + seconds / 2
     while time.monotonic() < end - 1:

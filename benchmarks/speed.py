@@ -43,7 +43,7 @@ def paced(work: Callable[[], object], seconds: float) -> tuple[float, list[float
 
 def ceiling(dtype: torch.dtype, seconds: float) -> float:
     """Return the TFLOP/s of one 3x3 convolution, 128 to 128 channels on 16 grids of 32 x 32."""
-    layer = nn.Conv2d(128, 128, 3, padding=1).to(memory_format=torch.channels_last, dtype=dtype)
+    layer = nn.Conv2d(128, 128, 3, padding=1, dtype=dtype).to(memory_format=torch.channels_last)
     x = torch.randn(16, 128, 32, 32).to(memory_format=torch.channels_last, dtype=dtype)
     with torch.inference_mode():
         median, _ = paced(lambda: layer(x), seconds)

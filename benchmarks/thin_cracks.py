@@ -42,7 +42,10 @@ def main() -> None:
             image = surface(shape, rng)
             if label == "crack":
                 depth, mask = crack(shape, rng)
-                _save(mask * 255.0, options.out / "ground_truth" / label / f"{number:03}_mask.png")
+                _save(
+                    mask.astype(np.float64) * 255,
+                    options.out / "ground_truth" / label / f"{number:03}_mask.png",
+                )
                 image -= depth
             image += rng.normal(0, 1.5, shape)
             _save(image, options.out / split / label / f"{number:03}.png")
