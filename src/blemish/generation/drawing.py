@@ -81,10 +81,13 @@ class Drawing:
         return Attempt(photo, source, painting, facts)
 
     def photo(self, goods: Goods, label: str, name: Name) -> int:
-        """Return the good photo to paint on: one that is lit as the first source is."""
+        """Return the good photo to paint on: one that is lit as the photo of the mask is.
+
+        A mask of the user's own has none: as the first defect whose patches paint is lit, then.
+        """
         template = self.template(label, name)
-        first = self._sources(label, template, name)[0]
-        return goods.like(first, template, self.config.painting.lookalikes, _rng("photo", label, name))
+        near = self.repertoire.owner(label, template) or self._sources(label, template, name)[0]
+        return goods.like(near, template, self.config.painting.lookalikes, _rng("photo", label, name))
 
     def placed(
         self,

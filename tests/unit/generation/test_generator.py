@@ -228,6 +228,16 @@ def test_a_mask_of_the_users_own_is_painted_where_no_real_defect_has_it(generato
     assert entry.parameters["moved"] is False
 
 
+def test_the_good_photo_is_chosen_by_the_light_of_the_masks_own_photo(generator, dataset, monkeypatch):
+    disloyal = generator.with_settings({"painting": {"loyalty": 0, "lookalikes": 2}})
+    asked = []
+    monkeypatch.setattr(Goods, "like", lambda _, *given: asked.append(given[:2]) or 0)
+    goods = Goods(dataset.train, generator.kind)
+    for seed in range(6):
+        disloyal.photo(goods, "rust", (seed, 0, 0))
+    assert all(exemplar.template is template for exemplar, template in asked)
+
+
 def test_a_defect_at_the_edge_of_an_object_is_painted_and_not_moved(
     generator, dataset, tmp_path, monkeypatch
 ):
