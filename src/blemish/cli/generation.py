@@ -185,11 +185,7 @@ def reproduce_sample(options: argparse.Namespace) -> int:
 
 def _generator(options: argparse.Namespace, sets: list[str]) -> Generator:
     """Return the generator with other settings of painting, and the user's masks, where given."""
-    generator = Generator.load(
-        options.generator,
-        device=options.device,
-        precision=None if options.precision == "auto" else options.precision,
-    )
+    generator = Generator.load(options.generator, device=options.device, precision=options.precision)
     if sets:
         generator = generator.with_settings(config.dotted(sets))
     folder = getattr(options, "masks", None)

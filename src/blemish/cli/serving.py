@@ -48,14 +48,12 @@ def serve(options: argparse.Namespace) -> int:
             hint=f"give --key-file or {KEY}, or say --no-key",
         )
     generator = options.generator
-    precision = None if options.precision == "auto" else options.precision
+    arithmetic = {"device": options.device, "precision": options.precision}
     bench = Workbench(
-        Detector.load(options.detector, device=options.device, precision=options.precision),
+        Detector.load(options.detector, **arithmetic),
         settings,
         name=options.detector.resolve().name,
-        generator=None
-        if generator is None
-        else Generator.load(generator, device=options.device, precision=precision),
+        generator=None if generator is None else Generator.load(generator, **arithmetic),
         generator_name="" if generator is None else generator.resolve().name,
         dataset=None if options.data is None else read_dataset(options.data),
         pairs=options.pairs,

@@ -12,7 +12,6 @@ from blemish import randomness
 from blemish.errors import ConfigError
 from blemish.networks.spatial import SpatialKind, spatial_encoder
 
-KIND = "defect embedding"
 NOISE = 0.02
 """Root mean square of a fresh token where no word is given: about that of a text model's words."""
 

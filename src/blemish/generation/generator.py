@@ -65,9 +65,11 @@ class Generator(Drawing):
 
     @classmethod
     def load(
-        cls, folder: str | os.PathLike[str], *, device: str = "auto", precision: str | None = None
+        cls, folder: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto"
     ) -> Self:
         """Return the generator that `learn` saved.
+
+        precision: `auto` computes in the number format that it learned in.
 
         Raises:
             ArtifactError: the folder is no generator, is damaged, or was written by a newer version.
@@ -210,7 +212,7 @@ class Generator(Drawing):
         Raises:
             ConfigError: a type was not learned.
             DatasetError: the folder holds another run, or the good photos are not good.
-        ImageError: the region does not fit all good photos.
+            ImageError: the region does not fit all good photos.
         """
         with one_thread():
             for label in counts:

@@ -95,18 +95,17 @@ class Goods:
         """
         count = min(tried, max(1, len(self.records) // 4))
         some = [int(number) for number in rng.integers(len(self.records), size=max(_DRAWN, tried))]
-        # Few masks run from side to side, and most often one photo is tried: others need not be opened.
-        shapes = [self.shape(number) for number in some] if template.spanned else []
-        fitting = [some[index] for index in suited(template, shapes)] if shapes else some
+        if template.spanned:
+            some = [some[index] for index in suited(template, [self.shape(number) for number in some])]
         if count == 1:
-            return fitting[0]
+            return some[0]  # as most often: none has to be opened
         bright, rich = exemplar.look
 
         def unlike(number: int) -> float:
             found = self._look(number)
             return abs(found[0] - bright) + abs(found[1] - rich)
 
-        return min(fitting[:count], key=unlike)
+        return min(some[:count], key=unlike)
 
     def _photo(self, number: int) -> Image:
         return read_sample(self.records[number]).image

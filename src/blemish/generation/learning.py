@@ -35,7 +35,7 @@ from blemish.generation.crops import window_around
 from blemish.generation.embedding import Embedding
 from blemish.generation.exemplars import Exemplar, as_picture
 from blemish.generation.generator import Generator
-from blemish.generation.goods import Goods, a_few, settled
+from blemish.generation.goods import Goods, a_few, product_in, settled
 from blemish.generation.inversion import Inversion, InversionSettings
 from blemish.generation.masks import Template
 from blemish.generation.normality import Normality
@@ -47,7 +47,6 @@ from blemish.generation.views import Subject
 from blemish.generation.workers import one_thread
 from blemish.generator_config import GeneratorConfig
 from blemish.records import Record, Sample
-from blemish.synthesis import foreground
 from blemish.training import Plan, Run
 from blemish.version import __version__
 
@@ -230,12 +229,13 @@ def _claim(
 
 def _exemplars(samples: Sequence[Sample], config: GeneratorConfig) -> dict[str, list[Exemplar]]:
     """Return the real defects by type."""
+    kind = config.product.kind
+    assert kind != "auto"  # noqa: S101 - settled
     found: dict[str, list[Exemplar]] = {}
     for sample in samples:
         record, mask = sample.record, sample.mask
         assert mask is not None and record.mask is not None  # noqa: S101, PT018 - chosen for their masks
-        whole = np.ones(mask.shape, np.bool_)
-        product = foreground(sample.image) if config.product.kind == "object" else whole
+        product = product_in(sample.image, kind)
         if not mask.any():
             raise DatasetError(
                 f"the mask {record.mask} of a {record.label} is empty: it marks no defect",

@@ -75,7 +75,7 @@ def save_parts(
     artifacts.save_artifact(folder, tensors, card)
 
 
-def load_parts(folder: Path, device: str, precision: str | None) -> Parts:
+def load_parts(folder: Path, device: str, precision: str) -> Parts:
     """Return what a `Generator` is made of.
 
     Raises:
@@ -164,12 +164,13 @@ def _model(card: Mapping[str, Any]) -> str:
 
 
 def open_painting_backbone(
-    config: GeneratorConfig, where: torch.device, precision: str | None = None
+    config: GeneratorConfig, where: torch.device, precision: str = "auto"
 ) -> PixelCodec | LatentBackbone:
     """Return what the settings paint with: the codec alone where patches do all the work."""
     if config.painting.painter == "patches":
         return PixelCodec().to(where)
-    dtype = hardware.precision(precision or config.learning.precision, where)
+    chosen = config.learning.precision if precision == "auto" else precision
+    dtype = hardware.precision(chosen, where)
     backbone = open_backbone(config.learning.backbone, device=where, dtype=dtype)
     refuse_unfit(config.painting.painter, backbone)
     return backbone
@@ -180,7 +181,7 @@ def _backbone(
     tensors: Mapping[str, Tensor],
     card: Mapping[str, Any],
     where: torch.device,
-    precision: str | None,
+    precision: str,
 ) -> PixelCodec | LatentBackbone:
     backbone = open_painting_backbone(config, where, precision)
     if isinstance(backbone, PixelCodec):
