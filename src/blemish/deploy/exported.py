@@ -151,10 +151,7 @@ def _session(onnxruntime: Any, path: Path, device: str) -> Any:
         if kind != wanted[-1]:
             logger.warning("ONNX Runtime does not run on %s: %s", kind, why)
     if wanted[-1] == "CPU":  # which every installation has: what it cannot read is the graph
-        raise ArtifactError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot read {path}: {why}",
-            hint="install the version that the card names or a newer one, or export again",
-        )
+        raise _unreadable(path, f"ONNX Runtime {onnxruntime.__version__}", why)
     raise ConfigError(
         f"ONNX Runtime does not run on {device!r}: {why}",
         hint="leave the device at auto, or install the CUDA libraries that onnxruntime-gpu needs",
@@ -164,7 +161,7 @@ def _session(onnxruntime: Any, path: Path, device: str) -> Any:
 def _openvino(path: Path, precision: str, device: str) -> tuple[Runner, str]:
     """Return a graph in OpenVINO: all cores on one square, or one square for each core."""
     openvino = required("openvino", "openvino")
-    core = openvino.Core()
+    core, runtime = openvino.Core(), f"OpenVINO {openvino.__version__.partition('-')[0]}"
     where = "CPU" if device == "auto" else device.upper()
     if where not in core.available_devices:
         raise ConfigError(
@@ -174,10 +171,7 @@ def _openvino(path: Path, precision: str, device: str) -> tuple[Runner, str]:
     try:
         model = core.read_model(str(path))
     except RuntimeError as error:
-        raise ArtifactError(
-            f"OpenVINO {openvino.__version__.partition('-')[0]} cannot read {path}: {error}",
-            hint="install the version that the card names or a newer one, or export again",
-        ) from error
+        raise _unreadable(path, runtime, str(error)) from error
     # What int8 leaves in floating point is measured in features, for which bf16 is enough.
     native = "BF16" in core.get_property(where, "OPTIMIZATION_CAPABILITIES")
     inside = "bf16" if precision == "bf16" or (precision == "int8" and native) else "f32"
@@ -205,7 +199,14 @@ def _openvino(path: Path, precision: str, device: str) -> tuple[Runner, str]:
         return found  # type: ignore[return-value]
 
     beside = f", {inside} beside int8" if precision == "int8" else ""
-    return run, f"OpenVINO {openvino.__version__.partition('-')[0]}, {where}{beside}"
+    return run, f"{runtime}, {where}{beside}"
+
+
+def _unreadable(path: Path, runtime: str, why: str) -> ArtifactError:
+    return ArtifactError(
+        f"{runtime} cannot read {path}: {why}",
+        hint="install the version that the card names or a newer one, or export again",
+    )
 
 
 def _collect(found: list[Any]) -> Callable[[Any, int], None]:

@@ -131,11 +131,11 @@ def _locked(path: Path) -> IO[bytes]:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if not isinstance(error, (BlockingIOError, PermissionError)):
-            return file  # a file system without locks keeps nobody out
+    except (BlockingIOError, PermissionError) as error:
         file.close()
         raise ArtifactError(
             f"another watch writes into {path.parent}", hint="stop it, or choose another --out"
         ) from error
+    except OSError as error:
+        logger.debug("%s cannot be locked: %s", path, error)
     return file
