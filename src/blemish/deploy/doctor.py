@@ -41,6 +41,7 @@ _NOTE = (
 def examine() -> dict[str, Any]:
     """Return the facts, ready for JSON; nothing is downloaded or written."""
     where = hardware.device()
+    memory = _memory(where)
     return {
         "blemish": __version__,
         "python": platform.python_version(),
@@ -49,23 +50,19 @@ def examine() -> dict[str, Any]:
         "device_name": hardware.model(where),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "memory_gib": _gib(_memory(where)),
+        "memory_gib": _gib(memory),
         "fast_bfloat16": hardware.has_fast_bfloat16(where),
         "packages": {name: _version(name) for name in _PACKAGES},
         "optional_packages": {name: _version(name) for name in _OPTIONAL},
         "weights": {"efficientnet-lite0 (ImageNet)": _weights()},
-        "backbones": _backbones(where, _memory(where)),
-        "presets": {name: _fit(name, _memory(where)) for name in PRESETS},
+        "backbones": {name: _backbone(name, where, memory) for name in PUBLISHED},
+        "presets": {name: _fit(name, memory) for name in PRESETS},
         "note": _NOTE,
     }
 
 
-def _backbones(where: torch.device, memory: int | None) -> dict[str, Any]:
-    """Return where pretrained backbones lie, and what learning tokens on them takes."""
-    return {name: _backbone(name, where, memory) for name in PUBLISHED}
-
-
 def _backbone(name: str, where: torch.device, memory: int | None) -> dict[str, Any] | str:
+    """Return where a pretrained backbone lies, and what learning tokens on it takes."""
     from blemish.backbones.needs import estimate  # diffusers takes seconds to import
 
     dtype = hardware.precision("auto", where)

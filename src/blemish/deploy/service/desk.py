@@ -203,13 +203,12 @@ class PairDesk:
             self._change.notify()
         return future
 
-    def begin(self, task: Callable[[], None]) -> Callable[[], None]:
-        """Take a long task, which must not raise, and return it; raises as `ask` does."""
+    def begin(self, task: Callable[[], None]) -> None:
+        """Take a long task, which must not raise; raises as `ask` does."""
         with self._change:
             self._refuse(len(self._long))
             self._long.append(task)
             self._change.notify()
-        return task
 
     def forget(self, task: Callable[[], None]) -> None:
         """Give the place of a long task to another, if it still waits."""

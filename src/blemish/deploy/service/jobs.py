@@ -31,9 +31,9 @@ class _Cancelled(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """A run of the generator. entries: pairs made so far; folder: where they lie.
+    """A run of the generator. entries: pairs that it has made so far; folder: where they lie.
 
-    found: at the end, all pairs that were asked for, with those that lay there before.
+    task: what waits at the desk.
     """
 
     id: str
@@ -42,18 +42,18 @@ class Job:
     folder: Path
     state: str = "waiting"
     error: str | None = None
-    found: int = 0
     entries: list[Entry] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
-    place: Callable[[], None] = lambda: None
+    task: Callable[[], None] = lambda: None
 
     def summary(self) -> dict[str, Any]:
-        """Return the job ready for JSON."""
+        """Return the job ready for JSON; once it is done, pairs that lay there before count as well."""
+        total = sum(self.counts.values())
         return {
             "id": self.id,
             "state": self.state,
-            "done": self.found if self.state == "done" else len(self.entries),
-            "total": sum(self.counts.values()),
+            "done": total if self.state == "done" else len(self.entries),
+            "total": total,
             "error": self.error,
             "pairs": [
                 {"label": e.label, "accepted": e.accepted, "scores": dict(e.scores)}
@@ -90,7 +90,8 @@ class Jobs:
             self.generator.repertoire.known(label)
         name = secrets.token_urlsafe(12)
         job = Job(name, dict(counts), seed, self._root / name if self._own else self._root)
-        job.place = self.desk.begin(lambda: self._run(job))
+        job.task = lambda: self._run(job)
+        self.desk.begin(job.task)
         self._forget()
         self._jobs[job.id] = job
         return job
@@ -119,7 +120,7 @@ class Jobs:
         job.cancelled.set()
         if job.state == "waiting":
             job.state = "cancelled"
-            self.desk.forget(job.place)
+            self.desk.forget(job.task)
         return job
 
     def close(self) -> None:
@@ -140,10 +141,10 @@ class Jobs:
 
         try:
             goods = self.dataset.train
-            whole = self.generator.generate(
+            self.generator.generate(
                 goods, job.counts, job.folder, seed=job.seed, report=report, processes=1
             )
-            job.found, job.state = len(whole), "done"
+            job.state = "done"
         except _Cancelled:
             job.state = "cancelled"
         except BlemishError as error:

@@ -68,9 +68,9 @@ class Upload:
     error: ImageError | None = None
 
 
-async def in_turn(task: Callable[[], _Found]) -> _Found:
+async def in_turn(task: Callable[..., _Found], *given: object) -> _Found:
     """Return what a task gives that decodes photos: one at a time, so that memory stays bounded."""
-    return await asyncio.get_running_loop().run_in_executor(_decoder, task)
+    return await asyncio.get_running_loop().run_in_executor(_decoder, task, *given)
 
 
 async def read_uploads(request: Request, settings: ServiceSettings) -> list[Sent]:
@@ -101,9 +101,8 @@ async def read_uploads(request: Request, settings: ServiceSettings) -> list[Sent
         contents = [(_shown(part.filename, n), await part.read()) for n, part in enumerate(parts)]
     finally:
         await form.close()
-    loop = asyncio.get_running_loop()
     found = [
-        Sent(name, content, await loop.run_in_executor(_decoder, _pixels, content, settings.max_pixels))
+        Sent(name, content, await in_turn(_pixels, content, settings.max_pixels))
         for name, content in contents
     ]
     if (pixels := sum(sent.pixels for sent in found)) > settings.pixels:
@@ -119,8 +118,7 @@ async def decode(
 
     most: pixels of a photo; check: raises an ImageError.
     """
-    loop = asyncio.get_running_loop()
-    return [await loop.run_in_executor(_decoder, _decoded, one, most, check) for one in sent]
+    return [await in_turn(_decoded, one, most, check) for one in sent]
 
 
 def _shown(name: str | None, number: int) -> str:
